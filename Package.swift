@@ -1,0 +1,135 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One settings block for every target: what the compiler can refuse, it refuses.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+// The host's executables carry the Swift runtime with them: a minimal image has none.
+let standalone: [LinkerSetting] = [
+    .unsafeFlags([
+        "-static-stdlib", "-l_FoundationCShims", "-l_FoundationCollections", "-Xlinker", "--gc-sections", "-Xlinker",
+        "-s",
+    ])
+]
+
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, exclude: [], swiftSettings: strict)
+}
+
+func shim(_ name: String, pkgConfig: String?, apt: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+let package = Package(
+    name: "ballast",
+    products: [
+        .executable(name: "ballast", targets: ["ballast"]),
+        .executable(name: "ballastd", targets: ["ballastd"]),
+        .executable(name: "ballastctl", targets: ["ballastctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+    ],
+    targets: [
+        // C libraries, found by pkg-config.
+        shim("CArchive", pkgConfig: "libarchive", apt: "libarchive-dev"),
+        shim("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
+        shim("CCurl", pkgConfig: "libcurl", apt: "libcurl4-openssl-dev"),
+        shim("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
+        shim("CFdisk", pkgConfig: "fdisk", apt: "libfdisk-dev"),
+        shim("CSolv", pkgConfig: "libsolv", apt: "libsolvext-dev"),
+        .systemLibrary(name: "CLinux"),
+
+        // Base: no domain knowledge, no dependency on the rest.
+        library("Fault", []),
+        library("JSON", ["Fault"]),
+        library("FileIO", ["Fault", "CLinux", system]),
+        library("Command", ["Fault", subprocess, system]),
+
+        // Platform: one thin, typed wrapper a C library.
+        library("Cryptography", ["Fault", "FileIO", "CCrypto", system]),
+        library("Compression", ["Fault", "CZstd"]),
+        library("Archive", ["Fault", "CArchive", system]),
+        library("Transfer", ["Fault", "FileIO", "Cryptography", "CCurl", system]),
+        library("BlockDevice", ["Fault", "FileIO", "CLinux", system]),
+
+        // Formats: bytes in, bytes out.
+        library("FileTree", ["Fault", "FileIO", system]),
+        library("Erofs", ["Fault", "FileTree", "Cryptography"]),
+        library("Verity", ["Fault", "Cryptography"]),
+        library("PartitionTable", ["Fault", "Cryptography", "CFdisk", system]),
+        library("UnifiedKernel", ["Fault"]),
+
+        // Shared by builder and host.
+        library("Trust", ["Fault", "JSON", "Cryptography", "FileIO", system]),
+        library("Release", ["Fault", "JSON", "Cryptography", "Compression", "Trust", "FileIO", system]),
+
+        // Builder.
+        library("Manifest", ["Fault", "JSON", "Cryptography", "FileIO", yams, system]),
+        library(
+            "DebianArchive",
+            ["Fault", "JSON", "Cryptography", "FileIO", "Command", "Archive", "Transfer", "Manifest", "CSolv", system]),
+        library(
+            "Assembly",
+            [
+                "Fault", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree", "Erofs",
+                "Verity",
+                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", system,
+            ]),
+        library("VirtualMachine", ["Fault", "FileIO", "Command", system]),
+        library(
+            "Publishing",
+            ["Fault", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
+        library("Serving", ["Fault", "FileIO", system, hummingbird]),
+
+        // Host.
+        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "CLinux", system]),
+        library("Control", ["Fault", "JSON", "FileIO", "CLinux", system]),
+        library(
+            "UpdateAgent",
+            [
+                "Fault", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Transfer", "BlockDevice",
+                "Verity",
+                "Trust", "Release", "BootControl", "Control", system,
+            ]),
+
+        // Executables: arguments in, one call, text out.
+        .executableTarget(
+            name: "ballast",
+            dependencies: [
+                "Fault", "JSON", "FileIO", "Cryptography", "Manifest", "DebianArchive", "Assembly", "VirtualMachine",
+                "Trust",
+                "Publishing", "Serving", arguments, system,
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ballastd",
+            dependencies: ["Fault", "UpdateAgent", "Control", system],
+            swiftSettings: strict, linkerSettings: standalone),
+        .executableTarget(
+            name: "ballastctl",
+            dependencies: ["Fault", "JSON", "Control", arguments, system],
+            swiftSettings: strict, linkerSettings: standalone),
+    ]
+)

@@ -1,0 +1,11 @@
+#pragma once
+#include <solv/pool.h>
+#include <solv/poolarch.h>
+#include <solv/queue.h>
+#include <solv/repo.h>
+#include <solv/repo_deb.h>
+#include <solv/selection.h>
+#include <solv/solver.h>
+#include <solv/solvable.h>
+#include <solv/transaction.h>
+#include <solv/evr.h>

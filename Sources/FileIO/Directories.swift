@@ -1,0 +1,94 @@
+public import Fault
+import Glibc
+public import SystemPackage
+
+extension FilePath {
+    /// Whether there is something at this path, a dangling symbolic link included.
+    public var exists: Bool { (try? FileStatus(of: self)) != nil }
+
+    /// Makes the directory and those above it that are missing.
+    public func makeDirectories(permissions: FilePermissions = FilePermissions(rawValue: 0o755)) throws(FileIOFault) {
+        if mkdir(string, permissions.rawValue) == 0 { return }
+        switch Glibc.errno {
+        case EEXIST:
+            guard try FileStatus(following: self).kind == .directory else {
+                throw FileIOFault(.exists, "is there and is not a directory", at: .path(string))
+            }
+        case ENOENT:
+            let parent = removingLastComponent()
+            guard !parent.isEmpty, parent != self else { throw .last("cannot make the directory", at: self) }
+            try parent.makeDirectories(permissions: permissions)
+            guard mkdir(string, permissions.rawValue) == 0 || Glibc.errno == EEXIST else {
+                throw .last("cannot make the directory", at: self)
+            }
+        default: throw .last("cannot make the directory", at: self)
+        }
+    }
+
+    /// The names in the directory in byte order, without `.` and `..`.
+    public func directoryEntries() throws(FileIOFault) -> [String] {
+        guard let stream = opendir(string) else { throw .last("cannot list the directory", at: self) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            Glibc.errno = 0
+            guard let entry = readdir(stream) else {
+                guard Glibc.errno == 0 else { throw .last("cannot list the directory", at: self) }
+                break
+            }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// Removes the file, or the directory and all below it, without following symbolic links. Nothing there is no error.
+    public func removeTree() throws(FileIOFault) {
+        if unlink(string) == 0 || Glibc.errno == ENOENT { return }
+        guard Glibc.errno == EISDIR || Glibc.errno == EPERM else { throw .last("cannot remove", at: self) }
+        for name in try directoryEntries() { try appending(name).removeTree() }
+        guard rmdir(string) == 0 || Glibc.errno == ENOENT else { throw .last("cannot remove", at: self) }
+    }
+
+    /// Gives the file at this path the name `destination`, replacing what is there, without flushing.
+    public func rename(to destination: FilePath) throws(FileIOFault) {
+        guard Glibc.rename(string, destination.string) == 0 else {
+            throw .last("cannot rename to \(destination)", at: self)
+        }
+    }
+
+    /// Where a symbolic link leads.
+    public func symbolicLinkTarget() throws(FileIOFault) -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = buffer.withUnsafeMutableBufferPointer { bytes in
+            bytes.baseAddress.map { readlink(string, $0, bytes.count) } ?? -1
+        }
+        guard count >= 0 else { throw .last("cannot read the symbolic link", at: self) }
+        return String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    /// Bytes that an unprivileged user can still write on the file system that holds this path.
+    public func availableSpace() throws(FileIOFault) -> Int64 {
+        var raw = statvfs()
+        let file = try OpenFile(reading: self)
+        guard fstatvfs(file.descriptor.rawValue, &raw) == 0 else { throw .last("cannot read the free space", at: self) }
+        return Int64(clamping: UInt64(raw.f_bavail) * UInt64(raw.f_frsize))
+    }
+}
+
+/// A directory of its own that is removed with all that is in it when it goes out of scope.
+public struct TemporaryDirectory: ~Copyable {
+    /// Its path.
+    public let path: FilePath
+
+    /// Makes one inside `parent` (`$TMPDIR` or /var/tmp unless given), whose name begins with `prefix`.
+    public init(prefix: String = "ballast", in parent: FilePath? = nil) throws(FileIOFault) {
+        let parent = parent ?? FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp")
+        path = parent.appending("\(prefix)-\(getpid())-\(UInt64.random(in: 0...(.max)))")
+        guard mkdir(path.string, 0o700) == 0 else { throw .last("cannot make a temporary directory", at: path) }
+    }
+
+    deinit { try? path.removeTree() }
+}

@@ -1,0 +1,40 @@
+public import Fault
+import Glibc
+public import SystemPackage
+
+/// Why a file could not be read or written.
+public enum FileIOFaultCode: String, FaultCode {
+    case notFound = "not-found"
+    case notPermitted = "not-permitted"
+    case exists
+    case noSpace = "no-space"
+    case tooLarge = "too-large"
+    case truncated
+    case other
+}
+
+/// A failure of reading or writing files.
+public typealias FileIOFault = Fault<FileIOFaultCode>
+
+extension Fault where Code == FileIOFaultCode {
+    /// The failure of a system call on `path`: the code and the remedy follow from `errno`.
+    public init(_ errno: Errno, _ what: String, at path: FilePath) {
+        let code: FileIOFaultCode
+        var remedy: String?
+        switch errno {
+        case .noSuchFileOrDirectory: code = .notFound
+        case .permissionDenied, .notPermitted: code = .notPermitted
+        case .fileExists: code = .exists
+        case .noSpace:
+            code = .noSpace
+            remedy = "free space on that file system and try again"
+        default: code = .other
+        }
+        self.init(code, what, at: .path(path.string), remedy: remedy, cause: errno)
+    }
+
+    /// The failure that the last system call left in `errno`.
+    public static func last(_ what: String, at path: FilePath) -> FileIOFault {
+        FileIOFault(Errno(rawValue: Glibc.errno), what, at: path)
+    }
+}
