@@ -65,6 +65,7 @@ let package = Package(
         library("Fault", []),
         library("JSON", ["Fault"]),
         library("FileIO", ["Fault", "CLinux", system]),
+        library("Terminal", []),
         library("Command", ["Fault", subprocess, system]),
 
         // Platform: one thin, typed wrapper a C library.
@@ -89,18 +90,22 @@ let package = Package(
         library("Manifest", ["Fault", "JSON", "Cryptography", "FileIO", yams, system]),
         library(
             "DebianArchive",
-            ["Fault", "JSON", "Cryptography", "FileIO", "Command", "Archive", "Transfer", "Manifest", "CSolv", system]),
+            [
+                "Fault", "Terminal", "JSON", "Cryptography", "FileIO", "Command", "Archive", "Transfer", "Manifest",
+                "CSolv", system,
+            ]),
         library(
             "Assembly",
             [
-                "Fault", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree", "Erofs",
+                "Fault", "Terminal", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree",
+                "Erofs",
                 "Verity",
                 "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", system,
             ]),
-        library("VirtualMachine", ["Fault", "FileIO", "Command", system]),
+        library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", system]),
         library(
             "Publishing",
-            ["Fault", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
+            ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
         library("Serving", ["Fault", "FileIO", system, hummingbird]),
 
         // Host.
@@ -118,18 +123,22 @@ let package = Package(
         .executableTarget(
             name: "ballast",
             dependencies: [
-                "Fault", "JSON", "FileIO", "Cryptography", "Manifest", "DebianArchive", "Assembly", "VirtualMachine",
+                "Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Manifest", "DebianArchive", "Assembly",
+                "VirtualMachine",
                 "Trust",
                 "Publishing", "Serving", arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "ballastd",
-            dependencies: ["Fault", "UpdateAgent", "Control", system],
+            dependencies: ["Fault", "Terminal", "UpdateAgent", "Control", system],
             swiftSettings: strict, linkerSettings: standalone),
         .executableTarget(
             name: "ballastctl",
-            dependencies: ["Fault", "JSON", "Control", arguments, system],
+            dependencies: ["Fault", "Terminal", "JSON", "Control", arguments, system],
             swiftSettings: strict, linkerSettings: standalone),
+
+        // Tests: a foreign reader first, then laws, then examples.
+        tests("JSONTests", ["Fault", "JSON"]),
     ]
 )
