@@ -139,6 +139,12 @@ let package = Package(
             swiftSettings: strict, linkerSettings: standalone),
 
         // Tests: a foreign reader first, then laws, then examples.
+        tests(
+            "FormatTests",
+            [
+                "Command", "Cryptography", "Erofs", "Fault", "FileIO", "FileTree", "PartitionTable", "UnifiedKernel",
+                "Verity", system,
+            ]),
         tests("JSONTests", ["Fault", "JSON"]),
     ]
 )

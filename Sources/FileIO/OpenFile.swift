@@ -1,3 +1,4 @@
+import CLinux
 public import Fault
 import Glibc
 public import SystemPackage
