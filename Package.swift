@@ -140,5 +140,6 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Manifest", system]),
     ]
 )
