@@ -8,7 +8,9 @@ struct ManifestMerge {
     private(set) var problems: [ManifestFault] = []
 
     /// `top` over `base`, which both passed validation against `schema`.
-    mutating func merge(_ top: ManifestNode, over base: ManifestNode?, schema: Schema, at path: String = "") -> ManifestNode {
+    mutating func merge(_ top: ManifestNode, over base: ManifestNode?, schema: Schema, at path: String = "")
+        -> ManifestNode
+    {
         var base = base
         if top.directive == .replace { base = nil }
         switch schema.kind {

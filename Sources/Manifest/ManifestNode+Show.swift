@@ -47,7 +47,8 @@ extension ManifestNode {
             let words: Set = ["true", "false", "yes", "no", "on", "off", "null", "~"]
             let isPlain =
                 !words.contains(text.lowercased()) && Double(text) == nil
-                && SchemaValidator.matches(text, "[A-Za-z/_.][A-Za-z0-9/_.@+=-]*( [A-Za-z0-9/_.@+=-]+)*|[0-9]+[ A-Za-z]+")
+                && SchemaValidator.matches(
+                    text, "[A-Za-z/_.][A-Za-z0-9/_.@+=-]*( [A-Za-z0-9/_.@+=-]+)*|[0-9]+[ A-Za-z]+")
             return isPlain ? text : JSONValue.string(text).compactText
         }
     }

@@ -115,7 +115,8 @@ struct ManifestReader {
         .init(file: file, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1)
     }
 
-    private func directive(_ tag: Tag, at origin: ManifestNode.Origin) throws(ManifestFault) -> ManifestNode.Directive? {
+    private func directive(_ tag: Tag, at origin: ManifestNode.Origin) throws(ManifestFault) -> ManifestNode.Directive?
+    {
         switch tag.description {
         case "!replace": return .replace
         case "!remove": return .remove

@@ -30,7 +30,8 @@ enum Quantity {
 
     /// `bytes` as a manifest would write it.
     static func text(bytes: Int64) -> String {
-        for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20)] where bytes != 0 && bytes % (Int64(1) << shift) == 0 {
+        for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+        where bytes != 0 && bytes % (Int64(1) << shift) == 0 {
             return "\(bytes >> shift) \(unit)"
         }
         return "\(bytes >> 10) KiB"

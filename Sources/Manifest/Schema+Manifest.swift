@@ -25,7 +25,8 @@ extension Schema {
         ]))
 
     private static let product = Schema(
-        doc: "The image's name. It becomes IMAGE_ID in os-release and the first part of file names, partition labels and "
+        doc:
+            "The image's name. It becomes IMAGE_ID in os-release and the first part of file names, partition labels and "
             + "boot entries.",
         // An underscore separates product and version in all of those; a GPT label holds 36 characters for both.
         kind: .string(what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,23}"),
@@ -37,7 +38,8 @@ extension Schema {
         example: "amd64")
 
     private static let include = Schema(
-        doc: "Other manifests this one is built on, relative to this file. They are merged in order, and this manifest on top: "
+        doc:
+            "Other manifests this one is built on, relative to this file. They are merged in order, and this manifest on top: "
             + "scalars override, mappings merge, lists append what is not there yet. A manifest that is reached twice "
             + "counts once, at its first place.",
         kind: .list(of: Schema(doc: "", kind: .localPath(.manifest)), .union), example: "[base.yaml]")
@@ -48,7 +50,8 @@ extension Schema {
             Key(
                 name: "release",
                 schema: Schema(
-                    doc: "The Debian release's code name.", kind: .string(what: "a code name", pattern: "[a-z][a-z0-9-]*"),
+                    doc: "The Debian release's code name.",
+                    kind: .string(what: "a code name", pattern: "[a-z][a-z0-9-]*"),
                     defaultValue: .value("trixie"), example: "trixie")),
             Key(
                 name: "suites",
@@ -66,7 +69,8 @@ extension Schema {
                 schema: Schema(
                     doc: "The archive's components.",
                     kind: .list(
-                        of: Schema(doc: "", kind: .string(what: "a component name", pattern: "[a-z][a-z0-9-]*")), .union),
+                        of: Schema(doc: "", kind: .string(what: "a component name", pattern: "[a-z][a-z0-9-]*")), .union
+                    ),
                     defaultValue: .value(["main"]), example: "[main, non-free-firmware]")),
         ]))
 
@@ -80,7 +84,8 @@ extension Schema {
             Key(
                 name: "install",
                 schema: Schema(
-                    doc: "Packages asked for. `ballast lock` adds what they depend on, and what every Debian system has "
+                    doc:
+                        "Packages asked for. `ballast lock` adds what they depend on, and what every Debian system has "
                         + "(essential and required packages).",
                     kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[systemd, containerd]")),
             Key(
@@ -94,7 +99,8 @@ extension Schema {
                 schema: Schema(
                     doc: "Patterns of paths that are not unpacked. `*` matches any characters, `/` included.",
                     kind: .list(
-                        of: Schema(doc: "", kind: .string(what: "an absolute path pattern", pattern: "/[!-~]+")), .union),
+                        of: Schema(doc: "", kind: .string(what: "an absolute path pattern", pattern: "/[!-~]+")), .union
+                    ),
                     defaultValue: .value([]), example: "[/usr/share/doc/*, /usr/share/man/*]")),
             Key(
                 name: "recommends",
@@ -121,7 +127,8 @@ extension Schema {
             Key(
                 name: "command_line",
                 schema: Schema(
-                    doc: "Arguments of the kernel command line. Ballast adds those that find and verify the root file system "
+                    doc:
+                        "Arguments of the kernel command line. Ballast adds those that find and verify the root file system "
                         + "itself, so that `root=`, `roothash=` and the like are refused here.",
                     kind: .list(
                         of: Schema(
@@ -134,7 +141,8 @@ extension Schema {
             Key(
                 name: "modules",
                 schema: Schema(
-                    doc: "Patterns of the modules that stay in the image, by name or by path below the modules' directory; "
+                    doc:
+                        "Patterns of the modules that stay in the image, by name or by path below the modules' directory; "
                         + "what they depend on stays too. Empty keeps all.",
                     kind: .list(of: modulePattern, .union), defaultValue: .value([]),
                     example: "[virtio_*, overlay, kernel/net/netfilter/*]")),
@@ -162,7 +170,8 @@ extension Schema {
         ]))
 
     private static let overlays = Schema(
-        doc: "Directories that are copied over the tree in this order, relative to the manifest that names them. A file "
+        doc:
+            "Directories that are copied over the tree in this order, relative to the manifest that names them. A file "
             + "`.ballast-modes` in one gives owners and modes.",
         kind: .list(of: Schema(doc: "", kind: .localPath(.existingDirectory)), .union), defaultValue: .value([]),
         example: "[../overlays/base]")
@@ -178,16 +187,20 @@ extension Schema {
             of: Schema(
                 doc: "",
                 kind: .mapping([
-                    Key(name: "path", schema: absolutePath.documented("Where the file is in the image.", "/etc/motd"), isRequired: true),
+                    Key(
+                        name: "path", schema: absolutePath.documented("Where the file is in the image.", "/etc/motd"),
+                        isRequired: true),
                     Key(
                         name: "content",
                         schema: Schema(
-                            doc: "The whole content.", kind: .string(what: "a string", pattern: nil), example: "\"hello\\n\""),
+                            doc: "The whole content.", kind: .string(what: "a string", pattern: nil),
+                            example: "\"hello\\n\""),
                         isRequired: true),
                     Key(
                         name: "mode",
                         schema: Schema(
-                            doc: "The permission bits, in octal.", kind: .string(what: "an octal mode", pattern: "0?[0-7]{3,4}"),
+                            doc: "The permission bits, in octal.",
+                            kind: .string(what: "an octal mode", pattern: "0?[0-7]{3,4}"),
                             defaultValue: .value("0644"), example: "\"0600\"")),
                     Key(name: "owner", schema: accountOrNumber.documented("The owner.", "root", default: "root")),
                     Key(name: "group", schema: accountOrNumber.documented("The group.", "root", default: "root")),
@@ -199,10 +212,12 @@ extension Schema {
         doc: "",
         kind: .string(
             what: "a unit name with its type, such as 'sshd.service'",
-            pattern: "[A-Za-z0-9:_.\\\\@-]+\\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)"))
+            pattern:
+                "[A-Za-z0-9:_.\\\\@-]+\\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)"))
 
     private static let units = Schema(
-        doc: "Which units start. `enable` and `disable` become a preset file of systemd.preset(5), `mask` becomes links to "
+        doc:
+            "Which units start. `enable` and `disable` become a preset file of systemd.preset(5), `mask` becomes links to "
             + "/dev/null.",
         kind: .mapping([
             Key(
@@ -245,11 +260,13 @@ extension Schema {
                     Key(name: "name", schema: account.documented("The login name.", "web"), isRequired: true),
                     Key(
                         name: "uid",
-                        schema: Schema(doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                        schema: Schema(
+                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
                     Key(
                         name: "gecos",
                         schema: Schema(
-                            doc: "The full name.", kind: .string(what: "text without ':' and '\"'", pattern: "[^:\"\\u0000-\\u001f]*"),
+                            doc: "The full name.",
+                            kind: .string(what: "text without ':' and '\"'", pattern: "[^:\"\\u0000-\\u001f]*"),
                             example: "Web server")),
                     Key(name: "home", schema: absolutePath.documented("The home directory.", "/var/lib/web")),
                     Key(name: "shell", schema: absolutePath.documented("The login shell.", "/usr/sbin/nologin")),
@@ -266,7 +283,8 @@ extension Schema {
                     Key(name: "name", schema: account.documented("The group's name.", "web"), isRequired: true),
                     Key(
                         name: "gid",
-                        schema: Schema(doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                        schema: Schema(
+                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
                     Key(
                         name: "members",
                         schema: Schema(
@@ -277,7 +295,8 @@ extension Schema {
         defaultValue: .value([]), example: "[{name: web, members: [deploy]}]")
 
     private static let etc = Schema(
-        doc: "Where changes to /etc go: `persistent` keeps them on the var partition, `ephemeral` forgets them at reboot.",
+        doc:
+            "Where changes to /etc go: `persistent` keeps them on the var partition, `ephemeral` forgets them at reboot.",
         kind: .word(oneOf: Manifest.EtcMode.allCases.map(\.rawValue)), defaultValue: .value("persistent"),
         example: "ephemeral")
 
@@ -293,7 +312,8 @@ extension Schema {
             Key(
                 name: "slot",
                 schema: Schema(
-                    doc: "Each of the two root slots. An image that does not fit is refused when it is built, and a host's "
+                    doc:
+                        "Each of the two root slots. An image that does not fit is refused when it is built, and a host's "
                         + "slots never grow, so leave room.",
                     kind: .size((64 << 20)...(1 << 40), multipleOf: 1 << 20), defaultValue: .value("1 GiB"),
                     example: "2 GiB")),
@@ -313,7 +333,8 @@ extension Schema {
     static let probes = ["unit", "command", "http", "tcp", "containerd"]
 
     private static let health = Schema(
-        doc: "What must hold before a boot counts as good. A boot whose checks do not hold within their time goes back to the "
+        doc:
+            "What must hold before a boot counts as good. A boot whose checks do not hold within their time goes back to the "
             + "other slot.",
         kind: .list(
             of: Schema(
@@ -325,7 +346,8 @@ extension Schema {
                             schema: Schema(
                                 doc: "The check's name, in unit names and in the host's history.",
                                 kind: .string(
-                                    what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,39}"),
+                                    what: "a name of lower-case letters, digits and '-'",
+                                    pattern: "[a-z][a-z0-9-]{0,39}"),
                                 example: "web-answers"),
                             isRequired: true),
                         Key(
@@ -339,7 +361,8 @@ extension Schema {
                             schema: Schema(
                                 doc: "This program, given with its arguments, ends with status 0.",
                                 kind: .list(
-                                    of: Schema(doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*")),
+                                    of: Schema(
+                                        doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*")),
                                     .whole),
                                 example: "[/usr/bin/systemctl, is-system-running, --wait]")),
                         Key(
@@ -358,7 +381,8 @@ extension Schema {
                         Key(
                             name: "containerd",
                             schema: Schema(
-                                doc: "containerd answers a version request on its socket.", kind: .boolean, example: "true")),
+                                doc: "containerd answers a version request on its socket.", kind: .boolean,
+                                example: "true")),
                     ],
                     exactlyOneOf: probes)),
             .keyed(by: "name")),
@@ -379,7 +403,8 @@ extension Schema {
                 name: "channel",
                 schema: Schema(
                     doc: "The channel within the repository.",
-                    kind: .string(what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,39}"),
+                    kind: .string(
+                        what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,39}"),
                     defaultValue: .value("stable"), example: "beta")),
             Key(
                 name: "interval",
@@ -400,7 +425,8 @@ extension Schema {
             Key(
                 name: "trusted_root",
                 schema: Schema(
-                    doc: "The repository's root.json that the image trusts first, relative to the manifest that names it.",
+                    doc:
+                        "The repository's root.json that the image trusts first, relative to the manifest that names it.",
                     kind: .localPath(.file), example: "../repo/metadata/root.json")),
         ]))
 

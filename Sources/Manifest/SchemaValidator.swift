@@ -111,7 +111,8 @@ struct SchemaValidator {
             }
             guard let value = validate(child, against: element, at: below) else { continue }
             guard case .mapping(let keys, _) = element.kind else { continue }
-            for required in keys where required.isRequired && !child.entries.contains(where: { $0.key == required.name }) {
+            for required in keys
+            where required.isRequired && !child.entries.contains(where: { $0.key == required.name }) {
                 report(
                     .missingKey, "'\(below)' has no '\(required.name)', expected \(required.schema.expectation)",
                     at: child.origin)
@@ -222,7 +223,8 @@ struct SchemaValidator {
                 return false
             }
             guard bytes % multiple == 0 else {
-                reportValue(node, schema, at: path, remedy: "round it to a multiple of \(Quantity.text(bytes: multiple))")
+                reportValue(
+                    node, schema, at: path, remedy: "round it to a multiple of \(Quantity.text(bytes: multiple))")
                 return false
             }
             return true
