@@ -140,5 +140,6 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )
