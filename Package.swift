@@ -141,5 +141,6 @@ let package = Package(
         // Tests: a foreign reader first, then laws, then examples.
         tests("JSONTests", ["Fault", "JSON"]),
         tests("ManifestTests", ["Fault", "JSON", "FileIO", "Manifest", system]),
+        tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )
