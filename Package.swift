@@ -146,5 +146,7 @@ let package = Package(
                 "Verity", system,
             ]),
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Manifest", system]),
+        tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )
