@@ -59,7 +59,7 @@ let package = Package(
         shim("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         shim("CFdisk", pkgConfig: "fdisk", apt: "libfdisk-dev"),
         shim("CSolv", pkgConfig: "libsolv", apt: "libsolvext-dev"),
-        .systemLibrary(name: "CLinux"),
+        .target(name: "CLinux"),
 
         // Base: no domain knowledge, no dependency on the rest.
         library("Fault", []),

@@ -1,4 +1,3 @@
-import CLinux
 public import Fault
 import Glibc
 public import SystemPackage
