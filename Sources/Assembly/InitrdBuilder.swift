@@ -125,21 +125,17 @@ private struct Closure {
         try tree.insert(inode, at: path)
     }
 
-    /// Copies the file at `path`, the links on the way to it, and the libraries it needs.
+    /// Copies the file at `path`, every link on the way to it, and the libraries it needs.
     mutating func copy(_ path: String) throws(FileTreeFault) {
-        guard let real = image.resolve(path) else {
+        let parts = path.split(separator: "/")
+        guard let name = parts.last, let directory = image.resolve(parts.dropLast().joined(separator: "/")) else {
             throw FileTreeFault(.notFound, "there is no such file in the image", at: .path("/" + path))
         }
-        if real != path, let inode = image[path], case .symbolicLink(let target) = inode.kind, tree[path] == nil {
-            try insert(inode, at: path)
-            // A link may lead to a link.
-            if !target.hasPrefix("/") {
-                let directory = path.split(separator: "/").dropLast().joined(separator: "/")
-                let next = (directory.isEmpty ? "" : directory + "/") + target
-                if !next.contains(".."), image[next] != nil { try copy(next) }
-            }
+        let real = directory.isEmpty ? String(name) : "\(directory)/\(name)"
+        guard let inode = image[real] else {
+            throw FileTreeFault(.notFound, "there is no such file in the image", at: .path("/" + path))
         }
-        guard tree[real] == nil, let inode = image[real] else { return }
+        guard tree[real] == nil else { return }
         switch inode.kind {
         case .directory:
             try insert(inode, at: real)
@@ -149,7 +145,11 @@ private struct Closure {
             if inode.permissions & 0o111 != 0 || real.contains(".so") {
                 if let elf = ElfFile(try image.contents(of: real)) { try copyLibraries(of: elf, at: real) }
             }
-        case .symbolicLink, .characterDevice, .blockDevice, .fifo: try insert(inode, at: real)
+        case .symbolicLink(let target):
+            try insert(inode, at: real)
+            let next = target.hasPrefix("/") ? target : "\(directory)/\(target)"
+            if image.resolve(next) != nil { try copy(next) }
+        case .characterDevice, .blockDevice, .fifo: try insert(inode, at: real)
         }
     }
 

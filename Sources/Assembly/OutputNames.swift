@@ -35,18 +35,16 @@ enum Delivery {
         let pending = try PendingFile(destination)
         try pending.file.resize(to: size)
         var position: Int64 = 0
-        while position < size {
-            let data = lseek(source.descriptor.rawValue, off_t(position), 3)
-            if data < 0 { break }
-            let hole = lseek(source.descriptor.rawValue, data, 4)
-            var from = Int64(data)
+        while let data = source.nextData(after: position), !data.isEmpty {
+            var from = data.lowerBound
             var to = from
-            while from < Int64(hole) {
+            while from < data.upperBound {
                 let copied = ballast_copy_range(
-                    source.descriptor.rawValue, &from, pending.file.descriptor.rawValue, &to, Int(Int64(hole) - from))
+                    source.descriptor.rawValue, &from, pending.file.descriptor.rawValue, &to,
+                    Int(data.upperBound - from))
                 guard copied > 0 else { throw .last("cannot deliver to \(destination)", at: file) }
             }
-            position = Int64(hole)
+            position = data.upperBound
         }
         try pending.commit()
         try file.removeTree()

@@ -132,7 +132,8 @@ struct DependencySolver {
         var names: [String] = []
         var offset = Int(pool_whatprovides(pool, id))
         while data[offset] != 0 {
-            if let solvable = pool_id2solvable(pool, data[offset]), let text = pool_id2str(pool, solvable.pointee.name) {
+            if let solvable = pool_id2solvable(pool, data[offset]), let text = pool_id2str(pool, solvable.pointee.name)
+            {
                 names.append(String(cString: text))
             }
             offset += 1
@@ -145,7 +146,8 @@ struct DependencySolver {
         let name = alternative.prefix { $0 != " " && $0 != "(" && $0 != ":" && $0 != "[" && $0 != "<" }
         guard !name.isEmpty else { return nil }
         let nameId = pool_str2id(pool, String(name), 1)
-        guard let open = alternative.firstIndex(of: "("), let close = alternative.lastIndex(of: ")"), open < close else {
+        guard let open = alternative.firstIndex(of: "("), let close = alternative.lastIndex(of: ")"), open < close
+        else {
             return nameId
         }
         let inside = alternative[alternative.index(after: open)..<close]

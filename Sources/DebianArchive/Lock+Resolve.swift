@@ -30,10 +30,14 @@ extension Lock {
         for package in previous?.packages ?? [] where !updates.contains(package.name) {
             held[package.name] = package.version
         }
-        if let previous, let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } }) {
+        if let previous,
+            let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } })
+        {
             throw DebianArchiveFault(
                 .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
-                remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map { "did you mean '\($0)'?" }
+                remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
+                    "did you mean '\($0)'?"
+                }
             )
         }
         let solver = try DependencySolver(indices, architecture: manifest.architecture.rawValue, held: held)
