@@ -59,7 +59,7 @@ let package = Package(
         shim("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         shim("CFdisk", pkgConfig: "fdisk", apt: "libfdisk-dev"),
         shim("CSolv", pkgConfig: "libsolv", apt: "libsolvext-dev"),
-        .systemLibrary(name: "CLinux"),
+        .target(name: "CLinux"),
 
         // Base: no domain knowledge, no dependency on the rest.
         library("Fault", []),
@@ -139,6 +139,12 @@ let package = Package(
             swiftSettings: strict, linkerSettings: standalone),
 
         // Tests: a foreign reader first, then laws, then examples.
+        tests(
+            "FormatTests",
+            [
+                "Command", "Cryptography", "Erofs", "Fault", "FileIO", "FileTree", "PartitionTable", "UnifiedKernel",
+                "Verity", system,
+            ]),
         tests("JSONTests", ["Fault", "JSON"]),
         tests("ManifestTests", ["Fault", "JSON", "FileIO", "Manifest", system]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
