@@ -26,7 +26,8 @@ struct AptPreference {
                 guard let entry = candidates[name] else { continue }
                 let lists = withRecommends ? [entry.dependencies, entry.recommendations] : [entry.dependencies]
                 for group in lists.flatMap({ $0.split(separator: ",") }) {
-                    let alternatives = group.split(separator: "|").map { $0.drop { $0 == " " || $0 == "\n" } }.map(String.init)
+                    let alternatives = group.split(separator: "|").map { $0.drop { $0 == " " || $0 == "\n" } }.map(
+                        String.init)
                     let options = alternatives.map { ordered(providers($0), for: $0) }
                         .flatMap { $0 }.filter { !refused.contains($0) }
                     if options.count > 1 {

@@ -77,7 +77,8 @@ public struct ArchiveClient: Sendable {
         let file = cache.appending("indices").appending("\(compressed.digest).xz")
         let address =
             release.hasByHash
-            ? "\(directory)/\(path.dropLast("Packages.xz".count))by-hash/SHA256/\(compressed.digest)" : "\(directory)/\(path)"
+            ? "\(directory)/\(path.dropLast("Packages.xz".count))by-hash/SHA256/\(compressed.digest)"
+            : "\(directory)/\(path)"
         do {
             try file.removingLastComponent().makeDirectories()
             if try !file.exists || SHA256Digest.ofFile(file).digest != compressed.digest {
@@ -86,7 +87,8 @@ public struct ArchiveClient: Sendable {
             }
         } catch let fault as TransferFault where fault.code == .digestMismatch || fault.code == .wrongSize {
             throw DebianArchiveFault(
-                .digestMismatch, "the index is not the one that the signed Release file names (SHA-256 \(compressed.digest))",
+                .digestMismatch,
+                "the index is not the one that the signed Release file names (SHA-256 \(compressed.digest))",
                 at: .path("\(directory)/\(path)"),
                 remedy: "try again in a few minutes or use another mirror; nothing was written", cause: fault)
         } catch {
@@ -104,7 +106,8 @@ public struct ArchiveClient: Sendable {
             text = try await Command("xz", ["--decompress", "--stdout", "--", file.string])
                 .run(outputLimit: Int(plain.size) + 1).output
         } catch {
-            throw DebianArchiveFault(.malformed, "the index cannot be decompressed", at: .path(file.string), cause: error)
+            throw DebianArchiveFault(
+                .malformed, "the index cannot be decompressed", at: .path(file.string), cause: error)
         }
         guard Int64(text.count) == plain.size, SHA256Digest(of: text) == plain.digest else {
             throw DebianArchiveFault(

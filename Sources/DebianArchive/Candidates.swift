@@ -33,7 +33,9 @@ struct Candidates {
             let list = gone.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
             throw DebianArchiveFault(
                 .versionGone, "the archive no longer has what the lock holds: \(list)",
-                remedy: "move these too (\(gone.map { "--update \($0.key)" }.joined(separator: " "))) or lock everything anew")
+                remedy:
+                    "move these too (\(gone.map { "--update \($0.key)" }.joined(separator: " "))) or lock everything anew"
+            )
         }
     }
 

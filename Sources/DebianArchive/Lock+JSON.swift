@@ -107,10 +107,12 @@ extension Lock {
                 throw cursor.unexpected("'\(package.name)' stands twice, as \(other) and \(package.version)")
             }
             guard names.contains(package.suite) else {
-                throw cursor.unexpected("'\(package.name)' is of the suite '\(package.suite)', which the lock does not have")
+                throw cursor.unexpected(
+                    "'\(package.name)' is of the suite '\(package.suite)', which the lock does not have")
             }
             guard package.architecture == architecture || package.architecture == "all" else {
-                throw cursor.unexpected("'\(package.name)' is for \(package.architecture), and the lock for \(architecture)")
+                throw cursor.unexpected(
+                    "'\(package.name)' is for \(package.architecture), and the lock for \(architecture)")
             }
             packages.append(package)
         }

@@ -14,7 +14,13 @@ extension Lock {
         _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, keeping previous: Lock? = nil,
         updating updates: [String] = []
     ) async throws(DebianArchiveFault) -> Lock {
-        let suites = suites ?? manifest.distribution.suites
+        var suites = suites ?? manifest.distribution.suites
+        var seen: Set<String> = []
+        suites.removeAll { !seen.insert($0).inserted }
+        guard !suites.isEmpty else {
+            throw DebianArchiveFault(
+                .wrongSuite, "no suite is named", remedy: "name one in distribution.suites or with --suites")
+        }
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
         for suite in suites {
@@ -30,10 +36,14 @@ extension Lock {
         for package in previous?.packages ?? [] where !updates.contains(package.name) {
             held[package.name] = package.version
         }
-        if let previous, let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } }) {
+        if let previous,
+            let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } })
+        {
             throw DebianArchiveFault(
                 .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
-                remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map { "did you mean '\($0)'?" }
+                remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
+                    "did you mean '\($0)'?"
+                }
             )
         }
         let solver = try DependencySolver(indices, architecture: manifest.architecture.rawValue, held: held)

@@ -98,7 +98,8 @@ public struct PackageCache: Sendable {
             "the package '\(package.name)' \(package.version) is not what the lock names: expected SHA-256 "
                 + "\(package.digest) (\(package.size) bytes), found \(found.digest) (\(found.size) bytes)",
             at: place,
-            remedy: "use another mirror; if the archive itself changed it under the same version, run 'ballast lock' again")
+            remedy:
+                "use another mirror; if the archive itself changed it under the same version, run 'ballast lock' again")
     }
 
     private func obtain(
@@ -123,7 +124,8 @@ public struct PackageCache: Sendable {
             let isGone = (error as? TransferFault)?.code == .notFound
             throw DebianArchiveFault(
                 .transfer, "the package '\(package.name)' \(package.version) cannot be fetched",
-                remedy: isGone ? "an archive drops old versions: use a snapshot mirror or run 'ballast lock' again" : nil,
+                remedy: isGone
+                    ? "an archive drops old versions: use a snapshot mirror or run 'ballast lock' again" : nil,
                 cause: error)
         }
     }

@@ -71,7 +71,8 @@ public struct ReleaseFile: Sendable {
             paragraph["NotAutomatic"] != "yes" ? 500 : paragraph["ButAutomaticUpgrades"] == "yes" ? 100 : 1
         // The security archive's components are called `updates/main`, its directories are not.
         components = Set(
-            Self.words(paragraph["Components"]).map { word in word.split(separator: "/").last.map(String.init) ?? word })
+            Self.words(paragraph["Components"]).map { word in word.split(separator: "/").last.map(String.init) ?? word }
+        )
         architectures = Set(Self.words(paragraph["Architectures"]))
         indices = try Self.indices(paragraph)
     }
@@ -82,7 +83,8 @@ public struct ReleaseFile: Sendable {
     ) throws(DebianArchiveFault) -> (path: String, compressed: Index, plain: Index) {
         guard components.contains(component) else {
             throw DebianArchiveFault(
-                .wrongSuite, "the suite has no component '\(component)', only \(components.sorted().joined(separator: ", "))",
+                .wrongSuite,
+                "the suite has no component '\(component)', only \(components.sorted().joined(separator: ", "))",
                 at: .path(source), remedy: "correct distribution.components")
         }
         guard architectures.contains(architecture) else {
@@ -100,7 +102,8 @@ public struct ReleaseFile: Sendable {
         (text ?? "").split { $0 == " " || $0 == "\n" || $0 == "\t" }.map(String.init)
     }
 
-    private static func seconds(_ paragraph: Deb822Paragraph, _ field: StaticString) throws(DebianArchiveFault) -> Int64 {
+    private static func seconds(_ paragraph: Deb822Paragraph, _ field: StaticString) throws(DebianArchiveFault) -> Int64
+    {
         let text = try paragraph.required(field)
         guard let seconds = ArchiveDate.seconds(text) else {
             throw paragraph.malformed("'\(field)' is '\(text)', which is no date")
@@ -113,7 +116,8 @@ public struct ReleaseFile: Sendable {
         var indices: [String: Index] = [:]
         for line in try paragraph.required("SHA256").split(separator: "\n") {
             let parts = line.split(separator: " ")
-            guard parts.count == 3, let digest = SHA256Digest(hexadecimal: parts[0]), let size = Int64(parts[1]), size >= 0
+            guard parts.count == 3, let digest = SHA256Digest(hexadecimal: parts[0]), let size = Int64(parts[1]),
+                size >= 0
             else { throw paragraph.malformed("'\(line)' is no SHA-256, size and path") }
             indices[String(parts[2])] = Index(size: size, digest: digest)
         }

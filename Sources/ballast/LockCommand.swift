@@ -30,7 +30,8 @@ struct LockCommand: AsyncParsableCommand {
 
     @Option(
         name: .customLong("update"),
-        help: ArgumentHelp("Move only this package to the archive's version; may be given again.", valueName: "package"))
+        help: ArgumentHelp("Move only this package to the archive's version; may be given again.", valueName: "package")
+    )
     var updates: [String] = []
 
     @OptionGroup var archive: ArchiveOptions
@@ -66,7 +67,8 @@ struct LockCommand: AsyncParsableCommand {
             let suites = lock.suites.map { "\($0.name)" }.joined(separator: ", ")
             StandardStreams.print(
                 "\(path): \(lock.packages.count) packages, \(Progress.bytes(lock.downloadSize)), from \(suites)"
-                    + (isNew ? "" : changes.changes.isEmpty ? "; nothing changed" : "; \(changes.changes.count) changed"))
+                    + (isNew
+                        ? "" : changes.changes.isEmpty ? "; nothing changed" : "; \(changes.changes.count) changed"))
         case .json:
             let document: JSONValue = [
                 "changes": changes.json, "epoch": .integer(lock.epoch), "lock": .string(path.string),
@@ -84,7 +86,8 @@ struct ArchiveOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The security archive's mirror. (default: apt's, or the mirror's address with '-security')", valueName: "url"))
+            "The security archive's mirror. (default: apt's, or the mirror's address with '-security')",
+            valueName: "url"))
     var securityMirror: String?
 
     @Option(

@@ -1,8 +1,8 @@
+import DebianArchive
+import Fault
 import FileIO
 import SystemPackage
 import Testing
-
-@testable import DebianArchive
 
 @Suite("Files of the archive")
 struct Deb822Tests {
@@ -54,12 +54,17 @@ struct Deb822Tests {
         #expect(LocalArchive.text(seconds) == text)
     }
 
-    @Test("dates are written so that another reader agrees", arguments: stride(from: Int64(0), to: 4_000_000_000, by: 86_399_999))
+    @Test(
+        "dates are written so that another reader agrees",
+        arguments: Array(stride(from: Int64(0), to: 4_000_000_000, by: 86_399_999)))
     func datesBack(seconds: Int64) { #expect(ArchiveDate.seconds(LocalArchive.text(seconds)) == seconds) }
 
     @Test(
         "what is no date is refused",
-        arguments: ["", "Sat, 21 Nov 2026 00:53:03", "Sat, 21 Foo 2026 00:53:03 UTC", "Sat, 21 Nov 2026 24:53:03 UTC", "Sat, 21 Nov 2026 00:53:03 CET"])
+        arguments: [
+            "", "Sat, 21 Nov 2026 00:53:03", "Sat, 21 Foo 2026 00:53:03 UTC", "Sat, 21 Nov 2026 24:53:03 UTC",
+            "Sat, 21 Nov 2026 00:53:03 CET",
+        ])
     func noDates(text: String) { #expect(ArchiveDate.seconds(text) == nil) }
 
     @Test("the mirror is found in both formats of apt's sources, and the security archive beside it")
@@ -77,7 +82,9 @@ struct Deb822Tests {
                 deb [ arch=amd64 ] http://d.example/debian/ bookworm main contrib
                 """)
         #expect(try Mirror.ofMachine(root: files.path) == Mirror(main: "http://d.example/debian"))
-        #expect(try Mirror.ofMachine(root: files.path).base(ofSuite: "trixie-security") == "http://d.example/debian-security")
+        #expect(
+            try Mirror.ofMachine(root: files.path).base(ofSuite: "trixie-security")
+                == "http://d.example/debian-security")
         try list.removeTree()
         try apt.appending("sources.list.d/debian.sources").replaceContents(
             with: """

@@ -1,6 +1,6 @@
+import DebianArchive
+import Fault
 import Testing
-
-@testable import DebianArchive
 
 @Suite("Choosing packages")
 struct DependencySolverTests {
@@ -28,7 +28,8 @@ struct DependencySolverTests {
             .map { "\($0.name)=\($0.version)" }
     }
 
-    private func message(_ indices: [PackageIndex], _ install: [String], without refuse: [String] = []) throws -> String {
+    private func message(_ indices: [PackageIndex], _ install: [String], without refuse: [String] = []) throws -> String
+    {
         let fault = try #require(throws: DebianArchiveFault.self) { try solve(indices, install, without: refuse) }
         return "\(fault.code.rawValue): \(fault.message)"
     }
@@ -96,6 +97,15 @@ struct DependencySolverTests {
         }
         #expect(fault.code == .versionGone)
         #expect(fault.message == "the archive no longer has what the lock holds: lib 0.9")
+        let newer = try index("a 2 Depends=lib (>= 2)\nlib 2", suite: "trixie-security")
+        let stuck = try #require(throws: DebianArchiveFault.self) {
+            try solve([old, newer], ["a"], held: ["lib": "1"])
+        }
+        #expect(
+            stuck.message
+                == "the packages cannot be installed together: a 2 -> lib >= 2, which the lock does not let move: "
+                + "it holds lib 1")
+        #expect(stuck.remedy == "move what is in the way too, with --update, or lock everything anew")
     }
 
     @Test("an unknown package is named with the likely one")
@@ -114,7 +124,8 @@ struct DependencySolverTests {
                 + "is c 2.5")
         #expect(
             try message([index("a 1 Depends=b\nb 2 Depends=nothing")], ["a"])
-                == "unsatisfiable: the packages cannot be installed together: a 1 -> b 2 -> nothing, which no suite has")
+                == "unsatisfiable: the packages cannot be installed together: a 1 -> b 2 -> nothing, which no suite has"
+        )
     }
 
     @Test("a conflict is explained by both ways that lead to it")
@@ -129,7 +140,8 @@ struct DependencySolverTests {
         #expect(try solve([index("a 1 Depends=x | y\nx 1\ny 1")], ["a"], without: ["x"]) == ["a=1", "y=1"])
         #expect(
             try message([index("a 1 Depends=b\nb 1 Depends=x\nx 1")], ["a"], without: ["x"])
-                == "unsatisfiable: the packages cannot be installed together: a 1 -> b 1 -> x, which packages.remove forbids")
+                == "unsatisfiable: the packages cannot be installed together: a 1 -> b 1 -> x, which packages.remove forbids"
+        )
         #expect(
             try message([index("a 1")], ["a"], without: ["a"])
                 == "unsatisfiable: 'a' is both in packages.install and in packages.remove")
@@ -137,7 +149,8 @@ struct DependencySolverTests {
 
     @Test("an index with a path that leaves the mirror is refused")
     func paths() throws {
-        let text = "Package: a\nVersion: 1\nArchitecture: all\nFilename: ../../etc/a.deb\nSize: 1\nSHA256: "
+        let text =
+            "Package: a\nVersion: 1\nArchitecture: all\nFilename: ../../etc/a.deb\nSize: 1\nSHA256: "
             + String(repeating: "0", count: 64) + "\n"
         let fault = try #require(throws: DebianArchiveFault.self) {
             try PackageIndex(text: Array(text.utf8), suite: "s", priority: 500, source: "p")

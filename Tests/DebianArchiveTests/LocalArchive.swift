@@ -1,10 +1,9 @@
 import Command
 import Cryptography
+import DebianArchive
 import FileIO
 import Foundation
 import SystemPackage
-
-@testable import DebianArchive
 
 /// A small archive, signed with a key of its own and served on loopback.
 final class LocalArchive {
@@ -76,7 +75,8 @@ final class LocalArchive {
         let base = directory(ofSuite: suite).removingLastComponent().removingLastComponent()
         var text = ""
         for package in packages {
-            let content = package.content.isEmpty ? Array("deb of \(package.name) \(package.version)".utf8) : package.content
+            let content =
+                package.content.isEmpty ? Array("deb of \(package.name) \(package.version)".utf8) : package.content
             let path = "pool/main/\(package.name)_\(package.version).deb"
             try base.appending(path).removingLastComponent().makeDirectories()
             try base.appending(path).replaceContents(with: content)
@@ -127,7 +127,12 @@ final class LocalArchive {
 struct Signer: Sendable {
     private let home: FilePath
     let keyring: FilePath
-    private static let box = Result { try DirectoryBox() }
+    // A static has no deinit. Without its directory, gpg's agent ends too.
+    private static let box = Result {
+        let box = try DirectoryBox()
+        atexit { Signer.remove() }
+        return box
+    }
     static let shared = Task { try await Signer(name: "signer") }
     static let stranger = Task { try await Signer(name: "stranger") }
 
@@ -144,6 +149,8 @@ struct Signer: Sendable {
         try keyring.replaceContents(with: try await DebCommand.run("gpg", ["--homedir", home.string, "--export"]))
     }
 
+    private static func remove() { try? box.get().path.removeTree() }
+
     func sign(_ text: [UInt8]) async throws -> [UInt8] {
         try await DebCommand.run("gpg", ["--homedir", home.string, "--batch", "--clearsign"], input: text)
     }
@@ -155,7 +162,8 @@ enum DebCommand {
     }
 }
 
-final class DirectoryBox: Sendable {
+/// Unchecked, because nothing of it changes between its making and its end.
+final class DirectoryBox: @unchecked Sendable {
     private let directory: TemporaryDirectory
     var path: FilePath { directory.path }
     init() throws { directory = try TemporaryDirectory(prefix: "ballast-archive-tests") }

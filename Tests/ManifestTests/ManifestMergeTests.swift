@@ -8,21 +8,21 @@ struct ManifestMergeTests {
     func rules() throws {
         let files = try ManifestFiles([
             "base.yaml": """
-                product: base
-                packages: {install: [a1, b1], recommends: true}
-                disk: {esp: 512 MiB, slot: 2 GiB}
-                health:
-                  - {name: one, unit: one.service, timeout: 10s}
-                  - {name: two, unit: two.service}
-                """,
+            product: base
+            packages: {install: [a1, b1], recommends: true}
+            disk: {esp: 512 MiB, slot: 2 GiB}
+            health:
+              - {name: one, unit: one.service, timeout: 10s}
+              - {name: two, unit: two.service}
+            """,
             "m.yaml": """
-                include: [base.yaml]
-                product: top
-                packages: {install: [b1, c1]}
-                disk: {slot: 3 GiB}
-                health:
-                  - {name: one, tcp: "127.0.0.1:80"}
-                """,
+            include: [base.yaml]
+            product: top
+            packages: {install: [b1, c1]}
+            disk: {slot: 3 GiB}
+            health:
+              - {name: one, tcp: "127.0.0.1:80"}
+            """,
         ])
         let manifest = try files.load("m.yaml")
         #expect(manifest.product == "top")
@@ -30,35 +30,33 @@ struct ManifestMergeTests {
         #expect(manifest.packages.installsRecommends)
         #expect(manifest.disk.esp == 512 << 20)
         #expect(manifest.disk.slot == 3 << 30)
-        #expect(
-            manifest.health == [
-                .init(name: "one", timeout: 60, probe: .tcp("127.0.0.1:80")),
-                .init(name: "two", timeout: 60, probe: .unit("two.service")),
-            ])
+        #expect(manifest.health.map(\.name) == ["one", "two"])
+        #expect(manifest.health.map(\.timeout) == [60, 60])
+        #expect(manifest.health.map(\.probe) == [.tcp("127.0.0.1:80"), .unit("two.service")])
     }
 
     @Test("!replace takes only what is written, !remove takes away")
     func directives() throws {
         let files = try ManifestFiles([
             "base.yaml": """
-                packages: {install: [a1, b1, c1], remove: [d1], exclude_paths: [/x]}
-                distribution: {suites: [trixie, trixie-updates]}
-                health: [{name: one, unit: one.service}, {name: two, unit: two.service}]
-                update: {url: "https://example.org", channel: beta}
-                boot: {tries: 5, timeout: 3s}
-                """,
+            packages: {install: [a1, b1, c1], remove: [d1], exclude_paths: [/x]}
+            distribution: {suites: [trixie, trixie-updates]}
+            health: [{name: one, unit: one.service}, {name: two, unit: two.service}]
+            update: {url: "https://example.org", channel: beta}
+            boot: {tries: 5, timeout: 3s}
+            """,
             "m.yaml": """
-                product: x
-                include: [base.yaml]
-                packages:
-                  install: [z1, !remove b1]
-                  remove: !remove [d1]
-                  exclude_paths: !replace [/y]
-                distribution: {suites: !replace [sid]}
-                health: !remove [one]
-                update: {url: !remove }
-                boot: !replace {tries: 4}
-                """,
+            product: x
+            include: [base.yaml]
+            packages:
+              install: [z1, !remove b1]
+              remove: !remove [d1]
+              exclude_paths: !replace [/y]
+            distribution: {suites: !replace [sid]}
+            health: !remove [one]
+            update: {url: !remove }
+            boot: !replace {tries: 4}
+            """,
         ])
         let manifest = try files.load("m.yaml")
         #expect(manifest.packages.install == ["a1", "c1", "z1"])
@@ -68,7 +66,7 @@ struct ManifestMergeTests {
         #expect(manifest.health.map(\.name) == ["two"])
         #expect(manifest.update.url == nil)
         #expect(manifest.update.channel == "beta")
-        #expect(manifest.boot == .init(tries: 4, timeout: 0))
+        #expect(manifest.boot.tries == 4 && manifest.boot.timeout == 0)
     }
 
     @Test("a command's arguments are one value: repeated words stay, an including manifest replaces them")
@@ -111,7 +109,7 @@ struct ManifestMergeTests {
             let packages = (0..<next(4)).map { _ in "pkg\(next(6))" }
             if !packages.isEmpty { lines.append("packages: {install: [\(packages.joined(separator: ", "))]}") }
             if next(2) == 0 { lines.append("disk: {slot: \(next(4) + 1) GiB}") }
-            if next(2) == 0 { lines.append("disk_: 0".replacing("disk_: 0", with: "boot: {tries: \(next(9) + 1)}")) }
+            if next(2) == 0 { lines.append("boot: {tries: \(next(9) + 1)}") }
             if next(2) == 0 { lines.append("health: [{name: h\(next(2)), unit: u\(next(3)).service}]") }
             return lines.joined(separator: "\n") + "\n"
         }
@@ -134,9 +132,12 @@ struct ManifestMergeTests {
     @Test("the digest depends on what is said, not on where, in which order or with which comments")
     func digest() throws {
         let one = try ManifestFiles([
-            "m.yaml": "product: x\netc: ephemeral\noverlays: [o]\n", "o/": "", "n.yaml": "product: x\netc: persistent\n",
+            "m.yaml": "product: x\netc: ephemeral\noverlays: [o]\n", "o/": "",
+            "n.yaml": "product: x\netc: persistent\n",
         ])
-        let two = try ManifestFiles(["sub/m.yaml": "# why\noverlays: [o]\netc: 'ephemeral'\nproduct: x\n", "sub/o/": ""])
+        let two = try ManifestFiles([
+            "sub/m.yaml": "# why\noverlays: [o]\netc: 'ephemeral'\nproduct: x\n", "sub/o/": "",
+        ])
         let digest = try one.load("m.yaml").digest
         #expect(try two.load("sub/m.yaml").digest == digest)
         #expect(try one.load("n.yaml").digest != digest)

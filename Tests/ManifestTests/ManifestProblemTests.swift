@@ -1,3 +1,4 @@
+import Fault
 import Manifest
 import SystemPackage
 import Testing
@@ -36,8 +37,14 @@ struct ManifestProblemTests {
                 "product: x\npackages: {recommends: yes}\n",
                 "m.yaml:2:24: 'packages.recommends' is a string, expected true or false"
             ),
-            ("product: true\n", "m.yaml:1:10: 'product' is a boolean, expected a name of lower-case letters, digits and '-'; put it in quotes if the text is meant"),
-            ("etc: persistent\n", "m.yaml:1:1: the key 'product' is missing, expected a name of lower-case letters, digits and '-'; add 'product: containerd'"),
+            (
+                "product: true\n",
+                "m.yaml:1:10: 'product' is a boolean, expected a name of lower-case letters, digits and '-'; put it in quotes if the text is meant"
+            ),
+            (
+                "etc: persistent\n",
+                "m.yaml:1:1: the key 'product' is missing, expected a name of lower-case letters, digits and '-'; add 'product: containerd'"
+            ),
             (
                 "product: x\netc: ephemral\n",
                 "m.yaml:2:6: 'etc' is 'ephemral', expected 'persistent' or 'ephemeral'; did you mean 'ephemeral'?"
@@ -51,7 +58,10 @@ struct ManifestProblemTests {
                 "m.yaml:2:14: 'disk.slot' is '65537 KiB', expected a size from 64 MiB to 1 TiB, such as '512 MiB'; round it "
                     + "to a multiple of 1 MiB"
             ),
-            ("product: x\ndisk: {sector_size: 1024}\n", "m.yaml:2:21: 'disk.sector_size' is '1024', expected 512 or 4096"),
+            (
+                "product: x\ndisk: {sector_size: 1024}\n",
+                "m.yaml:2:21: 'disk.sector_size' is '1024', expected 512 or 4096"
+            ),
             ("product: x\nboot: {tries: 10}\n", "m.yaml:2:15: 'boot.tries' is '10', expected an integer from 1 to 9"),
             (
                 "product: x\nupdate: {interval: 90}\n",
@@ -65,7 +75,10 @@ struct ManifestProblemTests {
                 "product: x\nhealth: [{name: a}]\n",
                 "m.yaml:2:10: 'health[0]' says nothing to check, expected one of unit, command, http, tcp, containerd"
             ),
-            ("product: x\nhealth: [{unit: a.service}]\n", "m.yaml:2:10: 'health[0]' has no 'name', expected a name of lower-case letters, digits and '-'"),
+            (
+                "product: x\nhealth: [{unit: a.service}]\n",
+                "m.yaml:2:10: 'health[0]' has no 'name', expected a name of lower-case letters, digits and '-'"
+            ),
             (
                 "product: x\nhealth:\n  - {name: a, unit: a.service}\n  - {name: a, unit: b.service}\n",
                 "m.yaml:4:5: name 'a' stands twice in 'health', first at line 3"
@@ -107,7 +120,8 @@ struct ManifestProblemTests {
     @Test("a cycle of includes is named as a chain, and not followed")
     func cycle() throws {
         let files = try ManifestFiles([
-            "a.yaml": "product: x\ninclude: [b.yaml]\n", "b.yaml": "include: [c.yaml]\n", "c.yaml": "include: [a.yaml]\n",
+            "a.yaml": "product: x\ninclude: [b.yaml]\n", "b.yaml": "include: [c.yaml]\n",
+            "c.yaml": "include: [a.yaml]\n",
         ])
         #expect(
             files.problems("a.yaml") == [

@@ -1,9 +1,8 @@
 import FileIO
 import JSON
+import Manifest
 import SystemPackage
 import Testing
-
-@testable import Manifest
 
 @Suite("The schema of manifests")
 struct ManifestSchemaTests {
@@ -82,7 +81,9 @@ struct ManifestSchemaTests {
         arguments: [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172_800), ("0s", 0)])
     func durations(text: String, seconds: Int) { #expect(Quantity.seconds(text) == seconds) }
 
-    @Test("wrong sizes and durations are refused", arguments: ["", "1", "m", "1m1h", "-1s", "1.5h", "99999999999999999999d"])
+    @Test(
+        "wrong sizes and durations are refused",
+        arguments: ["", "1", "m", "1m1h", "-1s", "1.5h", "99999999999999999999d"])
     func wrongQuantities(text: String) {
         #expect(Quantity.seconds(text) == nil)
         #expect(Quantity.bytes(text) == nil)
