@@ -100,7 +100,7 @@ let package = Package(
                 "Fault", "Terminal", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree",
                 "Erofs",
                 "Verity",
-                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", system,
+                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", "CLinux", system,
             ]),
         library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", system]),
         library(

@@ -36,3 +36,7 @@ long ballast_get_attribute(const char *path, const char *name, void *value, size
 int ballast_set_attribute(int descriptor, const char *name, const void *value, size_t size) {
     return fsetxattr(descriptor, name, value, size, 0);
 }
+
+long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count) {
+    return copy_file_range(from, from_offset, to, to_offset, count, 0);
+}

@@ -32,7 +32,7 @@ public struct ErofsLayout: Sendable {
     struct Record: Sendable {
         var id: FileTree.InodeID
         var path: String
-        var inode: Inode
+        var inode: FileInode
         var links: Int
         var attributes: [UInt8]
         var isCompact: Bool
@@ -160,7 +160,7 @@ public struct ErofsLayout: Sendable {
     }
 }
 
-extension Inode {
+extension FileInode {
     /// Whether the inode has data in the image at all; a device has a number instead.
     var hasData: Bool {
         switch kind {

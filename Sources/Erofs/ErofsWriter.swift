@@ -127,7 +127,7 @@ public struct ErofsWriter: Sendable {
     }
 
     private func copy(
-        _ content: Inode.Content, of record: ErofsLayout.Record, through buffer: UnsafeMutableRawBufferPointer,
+        _ content: FileInode.Content, of record: ErofsLayout.Record, through buffer: UnsafeMutableRawBufferPointer,
         to sink: (UnsafeRawBufferPointer) throws(ErofsFault) -> Void
     ) throws(ErofsFault) {
         let length = record.size - Int64(record.inlineSize)

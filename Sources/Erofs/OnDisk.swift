@@ -18,7 +18,7 @@
 ///                                                    44  u32 links
 ///
 /// An inode is followed by its extended attributes and, in the inline layout, by the last part of its data, which must end
-/// in the block where it begins. Inode N stands at byte `32 * N` of the metadata area.
+/// in the block where it begins. FileInode N stands at byte `32 * N` of the metadata area.
 enum OnDisk {
     static let blockSize = 4096
     static let superblockOffset = 1024

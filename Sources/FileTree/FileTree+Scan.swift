@@ -11,7 +11,7 @@ extension FileTree {
     public init(scanning root: FilePath, latestTime: Int64) throws(FileTreeFault) {
         self.init(modified: latestTime)
         var firstNames: [UInt64: String] = [:]
-        let rootInode: Inode
+        let rootInode: FileInode
         do throws(FileIOFault) {
             rootInode = try Self.inode(at: root, latestTime: latestTime).inode
         } catch {
@@ -43,7 +43,7 @@ extension FileTree {
     private mutating func scan(
         _ path: String, at place: FilePath, latestTime: Int64, firstNames: inout [UInt64: String]
     ) throws(FileTreeFault) {
-        let scanned: (inode: Inode?, status: FileStatus)
+        let scanned: (inode: FileInode?, status: FileStatus)
         do throws(FileIOFault) { scanned = try Self.scannedInode(at: place, latestTime: latestTime) } catch {
             throw FileTreeFault(.unreadable, "cannot read the file", at: .path(place.string), cause: error)
         }
@@ -59,7 +59,7 @@ extension FileTree {
     }
 
     private static func inode(at place: FilePath, latestTime: Int64) throws(FileIOFault) -> (
-        inode: Inode, status: FileStatus
+        inode: FileInode, status: FileStatus
     ) {
         let scanned = try scannedInode(at: place, latestTime: latestTime)
         guard let inode = scanned.inode else {
@@ -69,11 +69,11 @@ extension FileTree {
     }
 
     private static func scannedInode(at place: FilePath, latestTime: Int64) throws(FileIOFault) -> (
-        inode: Inode?, status: FileStatus
+        inode: FileInode?, status: FileStatus
     ) {
         let status = try FileStatus(of: place)
         let device = DeviceNumber(status.representedDevice)
-        let kind: Inode.Kind
+        let kind: FileInode.Kind
         switch status.kind {
         case .directory: kind = .directory
         case .regular: kind = .regular(.file(place, size: status.size))
@@ -83,7 +83,7 @@ extension FileTree {
         case .fifo: kind = .fifo
         case .socket: return (nil, status)
         }
-        let inode = Inode(
+        let inode = FileInode(
             kind, permissions: status.permissions, owner: status.owner, group: status.group,
             modified: min(status.modified, latestTime), extendedAttributes: try place.extendedAttributes())
         return (inode, status)

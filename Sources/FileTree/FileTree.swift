@@ -28,12 +28,12 @@ public struct FileTree: Sendable {
         let index: Int
     }
 
-    private var inodes: [Inode]
+    private var inodes: [FileInode]
     private var names: [String: InodeID]
 
     /// A tree that has a root directory and nothing in it.
     public init(modified: Int64 = 0) {
-        inodes = [Inode(.directory, permissions: 0o755, modified: modified)]
+        inodes = [FileInode(.directory, permissions: 0o755, modified: modified)]
         names = ["": InodeID(index: 0)]
     }
 
@@ -41,7 +41,7 @@ public struct FileTree: Sendable {
     public var count: Int { names.count }
 
     /// The inode at `path`, symbolic links not followed.
-    public subscript(path: String) -> Inode? {
+    public subscript(path: String) -> FileInode? {
         names[path].map { inodes[$0.index] }
     }
 
@@ -49,7 +49,7 @@ public struct FileTree: Sendable {
     public func identity(of path: String) -> InodeID? { names[path] }
 
     /// The inode with this identity.
-    public subscript(id: InodeID) -> Inode { inodes[id.index] }
+    public subscript(id: InodeID) -> FileInode { inodes[id.index] }
 
     /// All paths, the root's first, in byte order of their names level by level: a directory stands before what is in it,
     /// and the order does not depend on the order of insertion.
@@ -65,7 +65,7 @@ public struct FileTree: Sendable {
 
     /// Puts `inode` at `path`, replacing what is there. A directory that replaces a directory keeps its content; anything
     /// else takes the place of all below `path`. Missing directories above are made, owned by root.
-    public mutating func insert(_ inode: Inode, at path: String) throws(FileTreeFault) {
+    public mutating func insert(_ inode: FileInode, at path: String) throws(FileTreeFault) {
         try prepareParents(of: path)
         if let existing = names[path] {
             if case .directory = inodes[existing.index].kind, case .directory = inode.kind {
@@ -95,12 +95,12 @@ public struct FileTree: Sendable {
     }
 
     /// Changes the inode at `path`, for all its names. Nothing there is no error.
-    public mutating func modify(_ path: String, _ change: (inout Inode) -> Void) {
+    public mutating func modify(_ path: String, _ change: (inout FileInode) -> Void) {
         if let id = names[path] { change(&inodes[id.index]) }
     }
 
     /// Changes every inode once.
-    public mutating func modifyAll(_ change: (inout Inode) -> Void) {
+    public mutating func modifyAll(_ change: (inout FileInode) -> Void) {
         for index in inodes.indices { change(&inodes[index]) }
     }
 
@@ -199,7 +199,7 @@ public struct FileTree: Sendable {
                 }
             } else {
                 names[parent] = InodeID(index: inodes.count)
-                inodes.append(Inode(.directory, permissions: 0o755, modified: inodes.first?.modified ?? 0))
+                inodes.append(FileInode(.directory, permissions: 0o755, modified: inodes.first?.modified ?? 0))
             }
         }
     }

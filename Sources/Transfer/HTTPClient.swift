@@ -94,7 +94,7 @@ public final class HTTPClient: Sendable {
             delivered += outcome.delivered
             guard let failure = outcome.failure else { return delivered }
             // A long transfer over a bad line may be cut many times as long as it gets on.
-            failures = outcome.delivered >= 256 << 10 ? 1 : failures + 1
+            failures = outcome.delivered >= 64 << 10 ? 1 : failures + 1
             try pauseBeforeRetry(after: failure, failures: failures, url: url, isCancelled: isCancelled)
         }
     }

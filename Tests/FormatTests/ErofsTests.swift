@@ -97,7 +97,7 @@ struct ErofsTests {
     func refusals() throws {
         var tree = FileTree()
         try tree.insert(
-            Inode(.fifo, permissions: 0o600, extendedAttributes: ["system.unknown": []]), at: "pipe")
+            FileInode(.fifo, permissions: 0o600, extendedAttributes: ["system.unknown": []]), at: "pipe")
         #expect(throws: ErofsFault.self) { try ErofsLayout(tree, buildTime: 0) }
         tree.modify("pipe") { $0.extendedAttributes = ["user.big": [UInt8](repeating: 0, count: 5000)] }
         #expect(throws: ErofsFault.self) { try ErofsLayout(tree, buildTime: 0) }

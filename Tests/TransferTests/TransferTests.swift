@@ -44,8 +44,8 @@ struct TransferTests {
         "a range comes exactly, also from a server that ignores ranges",
         arguments: ["data", "no-range", "cut"], [0..<1, 1..<300_000, 100_000..<250_000, 299_999..<300_000, 7..<7])
     func ranges(path: String, range: Range<Int64>) throws {
-        #expect(
-            try collect(path, range: range) == Array(server.data[Int(range.lowerBound)..<Int(range.upperBound)]))
+        let expected = Array(server.data[Int(range.lowerBound)..<Int(range.upperBound)])
+        #expect(SHA256Digest(of: try collect(path, range: range)) == SHA256Digest(of: expected))
     }
 
     @Test(
@@ -65,8 +65,8 @@ struct TransferTests {
 
     @Test("a stream that is cut goes on where it ended, each byte once")
     func cutStream() throws {
-        #expect(try collect("cut") == server.data)
-        #expect(try collect("no-range-cut/stream") == server.data)
+        #expect(SHA256Digest(of: try collect("cut")) == SHA256Digest(of: server.data))
+        #expect(SHA256Digest(of: try collect("no-range-cut/stream")) == SHA256Digest(of: server.data))
     }
 
     @Test("a stream that never gets on is given up after the allowed number of attempts")

@@ -130,6 +130,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        pass  # A client that hangs up is what some tests do.
+
     daemon_threads = True
 
 

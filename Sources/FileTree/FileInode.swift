@@ -2,7 +2,7 @@ public import FileIO
 public import SystemPackage
 
 /// One file of an image, whatever its names: what `stat(2)` and `listxattr(2)` will say of it, and its content.
-public struct Inode: Sendable, Hashable {
+public struct FileInode: Sendable, Hashable {
     /// What kind of file it is, with what only that kind has.
     public enum Kind: Sendable, Hashable {
         case directory
