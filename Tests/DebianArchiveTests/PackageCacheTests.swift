@@ -47,8 +47,9 @@ struct PackageCacheTests {
         }
         let expected = lock.packages.map { ($0.suite == "trixie" ? "/debian/" : "/debian-security/") + $0.path }
         #expect(requests(archive).sorted() == expected.sorted())
-        try await cache.fetch(lock, from: archive.mirror)
+        try await cache.fetch(lock, from: archive.mirror) { counter.add($0) }
         #expect(requests(archive).count == 10)
+        #expect(counter.value == lock.downloadSize)
     }
 
     @Test("a package that the mirror changed is refused by name, path and both digests, and not kept")
