@@ -146,7 +146,10 @@ let package = Package(
                 "Verity", system,
             ]),
         tests("JSONTests", ["Fault", "JSON"]),
-        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Manifest", system]),
+        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Cryptography", "Manifest", system]),
+        tests(
+            "DebianArchiveTests",
+            ["Fault", "JSON", "FileIO", "Command", "Cryptography", "Manifest", "DebianArchive", system]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )

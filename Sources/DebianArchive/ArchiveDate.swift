@@ -1,7 +1,7 @@
 /// Dates of Release files, in seconds since 1970, UTC.
-enum ArchiveDate {
+package enum ArchiveDate {
     /// The seconds in `Sat, 21 Nov 2026 00:53:03 UTC` (RFC 5322 with the zone that archives write).
-    static func seconds(_ text: String) -> Int64? {
+    package static func seconds(_ text: String) -> Int64? {
         let parts = text.split(separator: " ")
         guard parts.count == 6, parts[5] == "UTC" || parts[5] == "GMT" || parts[5] == "+0000",
             let day = Int64(parts[1]), (1...31).contains(day),
@@ -15,7 +15,7 @@ enum ArchiveDate {
     }
 
     /// `2026-11-21T00:53:03Z` (RFC 3339).
-    static func text(_ seconds: Int64) -> String {
+    package static func text(_ seconds: Int64) -> String {
         let (days, rest) = (seconds / 86_400, seconds % 86_400)
         let (year, month, day) = date(days: days)
         func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : "\(value)" }

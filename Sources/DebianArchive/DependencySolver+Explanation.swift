@@ -15,7 +15,9 @@ extension DependencySolver {
         if sentences.isEmpty { sentences = ["the packages exclude one another"] }
         return DebianArchiveFault(
             .unsatisfiable, "the packages cannot be installed together: " + sentences.joined(separator: "; also "),
-            remedy: "correct packages.install, packages.remove or distribution.suites; or lock without --update")
+            remedy: !held.isEmpty
+                ? "move what is in the way too, with --update, or lock everything anew"
+                : "correct packages.install, packages.remove or distribution.suites in the manifest")
     }
 
     private struct Rule {
@@ -102,6 +104,7 @@ extension DependencySolver {
     private func absence(of dependency: Id) -> String {
         let name = self.dependency(dependency).prefix { $0 != " " }
         guard let entry = candidates[String(name)] else { return "no suite has" }
+        if held.contains(entry.name) { return "the lock does not let move: it holds \(entry.name) \(entry.version)" }
         return "no suite has: there is \(entry.name) \(entry.version)"
     }
 }

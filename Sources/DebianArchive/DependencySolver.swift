@@ -15,19 +15,27 @@ private final class PoolHandle {
 }
 
 /// Chooses the packages that satisfy a request, by libsolv.
-struct DependencySolver {
+package struct DependencySolver {
     /// What is to be installed.
-    struct Request {
+    package struct Request {
         /// By name, in the order in which apt would be given them.
-        var install: [String]
+        package var install: [String]
         /// Names that must not be chosen.
-        var refuse: [String]
-        var installsRecommends: Bool
+        package var refuse: [String]
+        package var installsRecommends: Bool
+
+        package init(install: [String], refuse: [String], installsRecommends: Bool) {
+            self.install = install
+            self.refuse = refuse
+            self.installsRecommends = installsRecommends
+        }
     }
 
     private let handle: PoolHandle
     let candidates: Candidates
     private let suites: [String]
+    /// Names whose version an old lock keeps.
+    let held: Set<String>
 
     /// Valid as long as this value lives.
     var pool: UnsafeMutablePointer<Pool> { handle.pointer }
@@ -35,7 +43,7 @@ struct DependencySolver {
     /// A solver over `indices`, whose order is that of the suites.
     ///
     /// - Parameter held: versions that must stay, by name.
-    init(
+    package init(
         _ indices: [PackageIndex], architecture: String, held: [String: String] = [:]
     ) throws(DebianArchiveFault) {
         guard let handle = PoolHandle() else {
@@ -48,6 +56,7 @@ struct DependencySolver {
         pool_setarch(pool, architecture)
         self.handle = handle
         suites = indices.map(\.suite)
+        self.held = Set(held.keys)
         candidates = try Candidates(indices, held: held) { Int(pool_evrcmp_str(pool, $0, $1, Int32(EVRCMP_COMPARE))) }
         for (position, index) in indices.enumerated() { try add(index, position: position) }
         pool_createwhatprovides(pool)
@@ -78,7 +87,7 @@ struct DependencySolver {
     }
 
     /// The chosen packages, sorted by name.
-    func solve(_ request: Request) throws(DebianArchiveFault) -> [LockedPackage] {
+    package func solve(_ request: Request) throws(DebianArchiveFault) -> [LockedPackage] {
         try candidates.require(request.install)
         let refused = Set(request.refuse)
         if let both = request.install.first(where: refused.contains) {

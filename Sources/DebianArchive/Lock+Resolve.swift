@@ -14,7 +14,13 @@ extension Lock {
         _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, keeping previous: Lock? = nil,
         updating updates: [String] = []
     ) async throws(DebianArchiveFault) -> Lock {
-        let suites = suites ?? manifest.distribution.suites
+        var suites = suites ?? manifest.distribution.suites
+        var seen: Set<String> = []
+        suites.removeAll { !seen.insert($0).inserted }
+        guard !suites.isEmpty else {
+            throw DebianArchiveFault(
+                .wrongSuite, "no suite is named", remedy: "name one in distribution.suites or with --suites")
+        }
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
         for suite in suites {

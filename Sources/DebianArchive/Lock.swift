@@ -86,7 +86,7 @@ public struct LockedPackage: Sendable, Hashable {
         self.suite = suite
     }
 
-    init(_ entry: PackageIndex.Entry, suite: String) {
+    package init(_ entry: PackageIndex.Entry, suite: String) {
         self.init(
             name: entry.name, version: entry.version, architecture: entry.architecture, path: entry.path,
             size: entry.size, digest: entry.digest, suite: suite)
@@ -109,9 +109,10 @@ public struct LockedPackage: Sendable, Hashable {
             !text.isEmpty && text.utf8.count <= 512
                 && text.utf8.allSatisfy { isAlphanumeric($0) || punctuation.utf8.contains($0) }
         }
-        let components = path.split(separator: "/", omittingEmptySubsequences: false)
+        let components = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         return consists(name, of: "+-.") && consists(version, of: ".+-:~") && consists(path, of: "/.+-:~_%")
-            && path.hasSuffix(".deb") && !components.contains { $0.isEmpty || $0 == "." || $0 == ".." }
+            && path.hasSuffix(".deb")
+            && !components.contains { $0.isEmpty || $0.elementsEqual(".".utf8) || $0.elementsEqual("..".utf8) }
             && (1...sizeLimit).contains(size)
     }
 }

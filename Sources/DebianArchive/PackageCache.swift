@@ -36,7 +36,7 @@ public struct PackageCache: Sendable {
     /// goes on where it ended.
     ///
     /// - Parameter progress: called from any thread with the bytes that came to those before; negative where some are
-    ///   thrown away.
+    ///   thrown away. What was here whole does not count, so that the sum is the size of `missing`.
     public func fetch(
         _ lock: Lock, from mirror: Mirror, progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws(DebianArchiveFault) {
@@ -109,7 +109,7 @@ public struct PackageCache: Sendable {
         let address = "\(mirror.base(ofSuite: package.suite))/\(package.path)"
         do {
             if let present = try? SHA256Digest.ofFile(destination) {
-                if present == (package.digest, package.size) { return progress(package.size) }
+                if present == (package.digest, package.size) { return }
                 try destination.removeTree()
             }
             try destination.removingLastComponent().makeDirectories()

@@ -37,7 +37,7 @@ public struct PackageIndex: Sendable {
     }
 
     /// Reads the text of a Packages index.
-    init(text: [UInt8], suite: String, priority: Int, source: String) throws(DebianArchiveFault) {
+    package init(text: [UInt8], suite: String, priority: Int, source: String) throws(DebianArchiveFault) {
         self.suite = suite
         self.priority = priority
         self.text = text

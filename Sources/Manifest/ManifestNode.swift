@@ -5,7 +5,7 @@ public import SystemPackage
 /// A value of a manifest together with where it was written.
 public struct ManifestNode: Sendable, Hashable {
     /// What stands there.
-    public internal(set) var content: Content
+    public package(set) var content: Content
     /// Where it was written, or nil for a default.
     public internal(set) var origin: Origin?
     /// What merging does with it.
@@ -56,7 +56,7 @@ public struct ManifestNode: Sendable, Hashable {
     }
 
     /// A value that stands in no file.
-    init(default value: JSONValue) {
+    package init(default value: JSONValue) {
         origin = nil
         switch value {
         case .null: content = .null

@@ -1,11 +1,11 @@
 import Fault
 import FileIO
-import SystemPackage
+package import SystemPackage
 import Yams
 
 /// Reads one manifest file into nodes that know their place. Everything a hostile or broken file could make large is
 /// bounded: its bytes, its nesting, and the number of its values after aliases are expanded.
-struct ManifestReader {
+package struct ManifestReader {
     static let sizeLimit = 1 << 20
     static let depthLimit = 32
     static let nodeLimit = 20_000
@@ -16,7 +16,7 @@ struct ManifestReader {
     private init(file: FilePath) { self.file = file }
 
     /// The root of `file`; an empty file is an empty mapping.
-    static func read(_ file: FilePath) throws(ManifestFault) -> ManifestNode {
+    package static func read(_ file: FilePath) throws(ManifestFault) -> ManifestNode {
         let bytes: [UInt8]
         do {
             bytes = try file.contents(limit: sizeLimit)

@@ -1,7 +1,7 @@
 /// Sizes and durations as manifests write them.
-enum Quantity {
+package enum Quantity {
     /// The bytes in `512 MiB`: a whole number and a binary unit, with or without a space between them.
-    static func bytes(_ text: String) -> Int64? {
+    package static func bytes(_ text: String) -> Int64? {
         guard let (number, unit) = split(text[...]),
             let factor = ["KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40][unit.drop { $0 == " " }]
         else { return nil }
@@ -10,7 +10,7 @@ enum Quantity {
     }
 
     /// The seconds in `90s`, `15m` or `1h30m`.
-    static func seconds(_ text: String) -> Int? {
+    package static func seconds(_ text: String) -> Int? {
         var rest = text[...]
         var total: Int64 = 0
         var lastFactor = Int64.max

@@ -1,16 +1,16 @@
-import JSON
+package import JSON
 
 /// What a manifest may say at one place, described once: validation, merging, the JSON Schema and the reference are all read
 /// from it.
-struct Schema: Sendable {
+package struct Schema: Sendable {
     /// One or two sentences for the reference and for editors.
-    var doc: String
-    var kind: Kind
-    var defaultValue: Default = .none
+    package var doc: String
+    package var kind: Kind
+    package var defaultValue: Default = .none
     /// A value that shows the use, as YAML.
-    var example: String?
+    package var example: String?
 
-    indirect enum Kind: Sendable {
+    package indirect enum Kind: Sendable {
         /// Known keys, in the order the reference lists them.
         case mapping([Key], exactlyOneOf: [String] = [])
         case list(of: Schema, Joining)
@@ -25,14 +25,14 @@ struct Schema: Sendable {
         case localPath(LocalPath)
     }
 
-    struct Key: Sendable {
-        var name: String
-        var schema: Schema
-        var isRequired = false
+    package struct Key: Sendable {
+        package var name: String
+        package var schema: Schema
+        package var isRequired = false
     }
 
     /// How a list joins the included one.
-    enum Joining: Sendable, Equatable {
+    package enum Joining: Sendable, Equatable {
         /// Elements that are not there yet are appended.
         case union
         /// Elements are mappings named by one of their keys; one of the same name takes the other's place.
@@ -41,13 +41,13 @@ struct Schema: Sendable {
         case whole
     }
 
-    enum LocalPath: Sendable, Equatable {
+    package enum LocalPath: Sendable, Equatable {
         case existingDirectory
         case manifest
         case file
     }
 
-    enum Default: Sendable {
+    package enum Default: Sendable {
         case none
         case value(JSONValue)
         /// Follows from other values; the text says how.

@@ -3,11 +3,14 @@ import FileIO
 import SystemPackage
 
 /// Checks one manifest file's nodes against the schema. It goes on after a problem, so that one run reports all of them.
-struct SchemaValidator {
-    private(set) var problems: [ManifestFault] = []
+package struct SchemaValidator {
+    package private(set) var problems: [ManifestFault] = []
+
+    package init() {}
 
     /// `node` with its words turned into what the schema says they are, without the parts that are wrong.
-    mutating func validate(_ node: ManifestNode, against schema: Schema, at path: String = "") -> ManifestNode? {
+    package mutating func validate(_ node: ManifestNode, against schema: Schema, at path: String = "") -> ManifestNode?
+    {
         if node.directive == .remove { return validateRemoval(node, against: schema, at: path) }
         switch schema.kind {
         case .mapping(let keys, let alternatives):
@@ -259,7 +262,9 @@ struct SchemaValidator {
             status == nil
                 ? "there is no directory '\(text)', expected it at \(directory)"
                 : "'\(text)' is not a directory, expected one at \(directory)", at: origin,
-            remedy: Spelling.nearest(to: name, among: siblings).map { "did you mean '\(parent.appending($0))'?" })
+            remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
+                "did you mean '\(parent.appending($0))'?"
+            })
         return false
     }
 
