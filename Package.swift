@@ -140,6 +140,10 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
+        tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
+        tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),
+        tests("CompressionTests", ["Fault", "Command", "Compression"]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )
