@@ -106,7 +106,7 @@ let package = Package(
         library(
             "Publishing",
             ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
-        library("Serving", ["Fault", "FileIO", system, hummingbird]),
+        library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
         library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "CLinux", system]),
@@ -125,8 +125,7 @@ let package = Package(
             dependencies: [
                 "Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Manifest", "DebianArchive", "Assembly",
                 "VirtualMachine",
-                "Trust",
-                "Publishing", "Serving", arguments, system,
+                "Trust", "Release", "Publishing", "Serving", arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(

@@ -75,9 +75,12 @@ public struct ImageVersion: Sendable, Hashable, Comparable, CustomStringConverti
                 if let order = bothTake(separator, &left, &right) { return order }
             }
             let order: Int
-            if left.next.map(isDigit) == true || right.next.map(isDigit) == true {
-                order = compareNumbers(left.takeNumber(), right.takeNumber())
-            } else {
+            switch (left.next.map(isDigit) == true, right.next.map(isDigit) == true) {
+            // A number, also 0, is newer than none.
+            case (true, false): return 1
+            case (false, true): return -1
+            case (true, true): order = compareNumbers(left.takeNumber(), right.takeNumber())
+            case (false, false):
                 order = compareWords(left.take(while: isLetter), right.take(while: isLetter))
             }
             if order != 0 { return order }
@@ -97,7 +100,7 @@ public struct ImageVersion: Sendable, Hashable, Comparable, CustomStringConverti
         }
     }
 
-    /// Numbers of any length, without their leading zeros. None at all is older than any.
+    /// Numbers of any length, without their leading zeros.
     private static func compareNumbers(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Int {
         left.count != right.count ? left.count - right.count : compareWords(left, right)
     }

@@ -87,3 +87,14 @@ public struct RootDocument: Sendable, RoleDocument {
             of: keys(of: role), in: self, by: "version \(version) of the trusted root")
     }
 }
+
+extension RootDocument {
+    /// The same keys in the version that follows, good until `expires`.
+    public func renewed(expires: UTCTime) -> RootDocument {
+        var roles: [MetadataRole: (keys: [TrustedKey], threshold: Int)] = [:]
+        for (role, keys) in self.roles {
+            roles[role] = (keys.identifiers.compactMap { self.keys[$0] }, keys.threshold)
+        }
+        return RootDocument(version: version + 1, expires: expires, roles: roles)
+    }
+}

@@ -10,7 +10,7 @@ struct Ballast: AsyncParsableCommand {
         commandName: "ballast",
         abstract: "Builds immutable Linux images from a manifest, signs them and publishes them as static files.",
         version: "0.1.0",
-        subcommands: [])
+        subcommands: [KeyCommand.self, RepoCommand.self, PublishCommand.self, ServeCommand.self])
 
     static func main() async {
         do {
