@@ -139,6 +139,13 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("ServingTests", ["Fault", "FileIO", "Command", "Cryptography", "Serving", system]),
+        tests(
+            "PublishingTests",
+            [
+                "Fault", "FileIO", "JSON", "Command", "Cryptography", "Compression", "Transfer", "Trust", "Release",
+                "Publishing", "Serving", system,
+            ]),
         tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
         tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
         tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),

@@ -1,5 +1,5 @@
 /// What the `Range` header of a request asks for (RFC 9110, section 14).
-enum ByteRange: Equatable {
+package enum ByteRange: Equatable {
     /// Everything: there is no header, or one that a server may ignore.
     case whole
     /// These bytes, of which there is at least one.
@@ -8,7 +8,7 @@ enum ByteRange: Equatable {
     case unsatisfiable
 
     /// The answer to `header` for a file of `size` bytes. Several ranges in one request are answered with the whole file.
-    init(header: String?, size: Int64) {
+    package init(header: String?, size: Int64) {
         guard let header, header.lowercased().hasPrefix("bytes=") else {
             self = .whole
             return

@@ -32,7 +32,7 @@ public struct RepositoryServer: Sendable {
         let root = root
         let host = host
         var logger = Logger(label: "ballast")
-        logger.logLevel = .error
+        logger.logLevel = .critical
         let application = Application(
             responder: CallbackResponder<BasicRequestContext> { request, _ in Self.respond(to: request, root: root) },
             configuration: ApplicationConfiguration(address: .hostname(host, port: port), serverName: nil),
