@@ -106,7 +106,7 @@ let package = Package(
         library(
             "Publishing",
             ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
-        library("Serving", ["Fault", "FileIO", system, hummingbird]),
+        library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
         library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "CLinux", system]),
@@ -125,8 +125,7 @@ let package = Package(
             dependencies: [
                 "Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Manifest", "DebianArchive", "Assembly",
                 "VirtualMachine",
-                "Trust",
-                "Publishing", "Serving", arguments, system,
+                "Trust", "Release", "Publishing", "Serving", arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -150,6 +149,17 @@ let package = Package(
         tests(
             "DebianArchiveTests",
             ["Fault", "JSON", "FileIO", "Command", "Cryptography", "Manifest", "DebianArchive", system]),
+        tests("ServingTests", ["Fault", "FileIO", "Command", "Cryptography", "Serving", system]),
+        tests(
+            "PublishingTests",
+            [
+                "Fault", "FileIO", "JSON", "Command", "Cryptography", "Compression", "Transfer", "Trust", "Release",
+                "Publishing", "Serving", system,
+            ]),
+        tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
+        tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
+        tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),
+        tests("CompressionTests", ["Fault", "Command", "Compression"]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )

@@ -9,7 +9,11 @@ struct Ballast: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ballast",
         abstract: "Builds immutable Linux images from a manifest, signs them and publishes them as static files.",
-        subcommands: [ManifestCommands.self, LockCommand.self, BuildCommand.self, RunCommand.self, VersionCommand.self])
+        subcommands: [
+            ManifestCommands.self, LockCommand.self, BuildCommand.self, RunCommand.self, KeyCommand.self,
+            RepoCommand.self,
+            PublishCommand.self, ServeCommand.self, VersionCommand.self,
+        ])
 
     static func main() async {
         // For every verb alike: the whole chain of causes instead of one line.

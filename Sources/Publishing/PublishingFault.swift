@@ -1,0 +1,20 @@
+public import Fault
+
+/// Why nothing was published.
+public enum PublishingFaultCode: String, FaultCode {
+    /// The build's directory is not complete, or does not match its description.
+    case badBuild = "bad-build"
+    /// This very version is published already.
+    case alreadyPublished = "already-published"
+    /// There is no repository, or one where none should be.
+    case badRepository = "bad-repository"
+    /// A signing key is missing, or is not the one that the repository's root names.
+    case key
+    /// A file could not be read or written.
+    case file
+    /// Another process changes the repository at the moment.
+    case busy
+}
+
+/// A failure of publishing.
+public typealias PublishingFault = Fault<PublishingFaultCode>

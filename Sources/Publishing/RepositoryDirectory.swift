@@ -1,0 +1,92 @@
+import Cryptography
+import Fault
+import FileIO
+import Glibc
+import SystemPackage
+import Trust
+
+/// A repository's files, as the one who publishes sees them.
+struct RepositoryDirectory {
+    let path: FilePath
+
+    var metadata: FilePath { path.appending("metadata") }
+    var targets: FilePath { path.appending("targets") }
+    var blobs: FilePath { path.appending("blobs") }
+
+    /// Makes the directories and keeps other processes from changing the repository for as long as the result lives.
+    func lock() throws(PublishingFault) -> RepositoryLock {
+        do throws(FileIOFault) {
+            for directory in [metadata, targets, blobs] { try directory.makeDirectories() }
+            let lock = try RepositoryLock(path.appending(".lock"))
+            // Nobody else writes now, so these belong to someone who was killed.
+            for directory in [targets, blobs] {
+                for name in try directory.directoryEntries() where name.hasPrefix(PendingBlob.prefix) {
+                    try directory.appending(name).removeTree()
+                }
+            }
+            return lock
+        } catch {
+            guard error.code == .exists else {
+                throw PublishingFault(.file, "the repository cannot be written", cause: error)
+            }
+            throw PublishingFault(
+                .busy, "another process changes this repository at the moment", at: .path(path.string),
+                remedy: "wait for it and try again")
+        }
+    }
+
+    /// The current metadata, verified as a client does, whose times to live do not matter here: an expired repository must
+    /// still be one that can be refreshed.
+    func load() throws(PublishingFault) -> TrustedRepository {
+        do {
+            let root = try metadata.appending("root.json").contents(limit: MetadataRole.root.sizeLimit)
+            return try MetadataClient(trustedRoot: root, source: self, store: NoStore()).refresh(
+                now: UTCTime(seconds: 0))
+        } catch {
+            throw PublishingFault(
+                .badRepository, "is not a repository that can be used", at: .path(path.string),
+                remedy: "make one with 'ballast repo init'", cause: error)
+        }
+    }
+
+    /// Puts `bytes` under `name` in `metadata/`.
+    func put(_ bytes: [UInt8], _ name: String) throws(PublishingFault) {
+        do throws(FileIOFault) {
+            try metadata.appending(name).replaceContents(with: bytes)
+        } catch {
+            throw PublishingFault(.file, "the metadata cannot be written", cause: error)
+        }
+    }
+}
+
+extension RepositoryDirectory: MetadataSource {
+    func fetch(_ path: String, limit: Int) throws -> [UInt8]? {
+        do throws(FileIOFault) {
+            return try self.path.appending(path).contents(limit: limit)
+        } catch {
+            if error.code == .notFound { return nil }
+            throw error
+        }
+    }
+}
+
+/// Nothing is remembered: who publishes has no earlier run to compare with.
+private struct NoStore: MetadataStore {
+    func load(_ document: StoredDocument) throws(TrustFault) -> [UInt8]? { nil }
+    func save(_ bytes: [UInt8], as document: StoredDocument) throws(TrustFault) {}
+    func remove(_ document: StoredDocument) throws(TrustFault) {}
+}
+
+/// Holds a repository's lock until the last reference goes.
+final class RepositoryLock {
+    private let file: OpenFile
+
+    /// - Throws: `exists` where another process holds it.
+    init(_ path: FilePath) throws(FileIOFault) {
+        let file = try OpenFile(path, .readWrite, options: [.create])
+        guard flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            throw FileIOFault(.exists, "the lock is held", at: .path(path.string))
+        }
+        self.file = file
+    }
+}

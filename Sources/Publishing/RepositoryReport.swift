@@ -1,0 +1,105 @@
+import Cryptography
+public import Fault
+public import JSON
+import Release
+import Terminal
+public import Trust
+
+/// What a repository publishes and how long it is good for.
+public struct RepositoryReport: Sendable {
+    private struct Role: Sendable {
+        let role: MetadataRole
+        let version: Int
+        let expires: UTCTime
+        let keys: [String]
+    }
+
+    private let roles: [Role]
+    private let releases: [(release: ReleaseDocument, channels: [String])]
+
+    /// Reads `repository`, verifying it as a client does.
+    public init(_ repository: Repository) throws(PublishingFault) {
+        let current = try repository.directory.load()
+        func role(_ role: MetadataRole, _ version: Int, _ expires: UTCTime) -> Role {
+            Role(role: role, version: version, expires: expires, keys: current.root.keys(of: role).identifiers)
+        }
+        roles = [
+            role(.root, current.root.version, current.root.expires),
+            role(.targets, current.targets.version, current.targets.expires),
+            role(.snapshot, current.snapshot.version, current.snapshot.expires),
+            role(.timestamp, current.timestamp.version, current.timestamp.expires),
+        ]
+        var releases: [(release: ReleaseDocument, channels: [String])] = []
+        do {
+            for (name, channels) in ReleaseName.releases(in: current.targets) {
+                let bytes = try current.fetch(name.description, limit: ReleaseDocument.byteLimit)
+                releases.append((try ReleaseDocument(parsing: bytes, source: name.description), channels))
+            }
+        } catch {
+            throw PublishingFault(.badRepository, "a release cannot be read", cause: error)
+        }
+        self.releases = releases
+    }
+
+    /// The report as JSON.
+    public var value: JSONValue {
+        [
+            "roles": .array(
+                roles.map {
+                    [
+                        "role": .string($0.role.rawValue), "version": .integer(Int64($0.version)),
+                        "expires": .string($0.expires.description), "keys": .array($0.keys.map { .string($0) }),
+                    ]
+                }),
+            "releases": .array(
+                releases.map { release, channels in
+                    [
+                        "product": .string(release.product), "version": .string(release.version.description),
+                        "architecture": .string(release.architecture),
+                        "channels": .array(channels.map { .string($0) }), "image_size": .integer(release.image.size),
+                        "transfer_size": .integer(Self.transferSize(release)),
+                        "root_hash": .string(release.verity.rootHash.description), "notes": .string(release.notes),
+                    ]
+                }),
+        ]
+    }
+
+    /// The report for a person, at `now`.
+    public func text(now: UTCTime) -> String {
+        var rows = [["ROLE", "VERSION", "EXPIRES", "LEFT"]]
+        for role in roles {
+            let days = (role.expires.seconds - now.seconds) / 86_400
+            let left = role.expires <= now ? "EXPIRED" : "\(days) days"
+            rows.append([role.role.rawValue, "\(role.version)", role.expires.description, left])
+        }
+        var text = Self.table(rows) + "\n\n"
+        guard !releases.isEmpty else { return text + "Nothing is published yet." }
+        rows = [["PRODUCT", "VERSION", "ARCHITECTURE", "CHANNELS", "IMAGE", "TRANSFER"]]
+        for (release, channels) in releases.reversed() {
+            rows.append([
+                release.product, release.version.description, release.architecture, channels.joined(separator: ","),
+                Progress.bytes(release.image.size), Progress.bytes(Self.transferSize(release)),
+            ])
+        }
+        text += Self.table(rows)
+        return text
+    }
+
+    private static func transferSize(_ release: ReleaseDocument) -> Int64 {
+        release.image.index.size + release.image.frames.size + release.kernel.size
+    }
+
+    private static func table(_ rows: [[String]]) -> String {
+        var widths: [Int] = []
+        for row in rows {
+            for (column, cell) in row.enumerated() {
+                if column == widths.count { widths.append(0) }
+                widths[column] = max(widths[column], cell.count)
+            }
+        }
+        return rows.map { row in
+            let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
+            return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed())
+        }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,85 @@
+import ArgumentParser
+import JSON
+import Publishing
+import SystemPackage
+import Terminal
+import Trust
+
+/// `ballast repo`.
+struct RepoCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "repo", abstract: "Make, refresh and show a repository.",
+        subcommands: [Initialize.self, Refresh.self, Show.self])
+
+    /// `ballast repo init`.
+    struct Initialize: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "init", abstract: "Make an empty repository, signed.",
+            discussion: """
+                Hosts trust DIR/metadata/root.json: put it into the image.
+
+                Example:
+                  ballast key generate keys
+                  ballast repo init repository --keys keys
+                """)
+
+        @Argument(help: "The repository's directory.") var directory: String
+        @OptionGroup var signing: SigningOptions
+        @OptionGroup var lifetimes: LifetimeOptions
+
+        func run() async throws {
+            let keys = try signing.load()
+            try Repository(FilePath(directory), lifetimes: lifetimes.lifetimes).initialize(keys: keys, now: .now)
+            StandardStreams.print("Hosts trust \(directory)/metadata/root.json: put it into the image.")
+        }
+    }
+
+    /// `ballast repo refresh`.
+    struct Refresh: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Sign the metadata anew before it expires.",
+            discussion: """
+                The timestamp is signed every time, each other document once half of its lifetime is over. Run it daily: hosts \
+                refuse a repository that has expired. Only timestamp.pem and snapshot.pem are needed on most days.
+
+                Example:
+                  ballast repo refresh repository --keys keys
+                """)
+
+        @Argument(help: "The repository's directory.") var directory: String
+        @OptionGroup var signing: SigningOptions
+        @OptionGroup var lifetimes: LifetimeOptions
+
+        func run() async throws {
+            let keys = try signing.load()
+            let result = try Repository(FilePath(directory), lifetimes: lifetimes.lifetimes).refresh(
+                keys: keys, now: .now)
+            StandardStreams.print("Signed anew: \(result.roles.map(\.rawValue).joined(separator: ", ")).")
+            if let time = result.rootExpiresSoon {
+                StandardStreams.report(
+                    "ballast: the root expires at \(time); run this once with root.pem among the keys")
+            }
+        }
+    }
+
+    /// `ballast repo show`.
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what is published, and when the metadata expires.",
+            discussion: """
+                Example:
+                  ballast repo show repository --format json
+                """)
+
+        @Argument(help: "The repository's directory.") var directory: String
+        @Option(help: "text or json.") var format = OutputFormat.text
+
+        func run() async throws {
+            let report = try RepositoryReport(Repository(FilePath(directory)))
+            switch format {
+            case .text: StandardStreams.print(report.text(now: .now))
+            case .json: StandardStreams.print(report.value.compactText)
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+import ArgumentParser
+import Serving
+import SystemPackage
+import Terminal
+
+/// `ballast serve`.
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Serve a repository over HTTP, for trying and for small sites.",
+        discussion: """
+            Any server of static files does as well; docs/repository.md has a configuration for nginx.
+
+            Example:
+              ballast serve repository --host 0.0.0.0 --port 8080
+            """)
+
+    @Argument(help: "The repository's directory.") var directory: String
+    @Option(help: "The port to listen on; 0 for one that is free.") var port = 8080
+    @Option(help: "The address to listen on.") var host = "127.0.0.1"
+
+    func validate() throws {
+        guard (0...65_535).contains(port) else { throw ValidationError("A port is 0 to 65535, not \(port).") }
+    }
+
+    func run() async throws {
+        let server = try RepositoryServer(root: FilePath(directory), host: host, port: port)
+        let directory = directory
+        try await server.run { address in StandardStreams.print("Serving \(directory) on \(address)") }
+    }
+}
