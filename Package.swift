@@ -59,7 +59,7 @@ let package = Package(
         shim("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         shim("CFdisk", pkgConfig: "fdisk", apt: "libfdisk-dev"),
         shim("CSolv", pkgConfig: "libsolv", apt: "libsolvext-dev"),
-        .systemLibrary(name: "CLinux"),
+        .target(name: "CLinux"),
 
         // Base: no domain knowledge, no dependency on the rest.
         library("Fault", []),
@@ -100,9 +100,9 @@ let package = Package(
                 "Fault", "Terminal", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree",
                 "Erofs",
                 "Verity",
-                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", system,
+                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", "CLinux", system,
             ]),
-        library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", system]),
+        library("VirtualMachine", ["Fault", "FileIO", "Command", subprocess, system]),
         library(
             "Publishing",
             ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),
@@ -138,7 +138,17 @@ let package = Package(
             swiftSettings: strict, linkerSettings: standalone),
 
         // Tests: a foreign reader first, then laws, then examples.
+        tests(
+            "FormatTests",
+            [
+                "Command", "Cryptography", "Erofs", "Fault", "FileIO", "FileTree", "PartitionTable", "UnifiedKernel",
+                "Verity", system,
+            ]),
         tests("JSONTests", ["Fault", "JSON"]),
+        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Cryptography", "Manifest", system]),
+        tests(
+            "DebianArchiveTests",
+            ["Fault", "JSON", "FileIO", "Command", "Cryptography", "Manifest", "DebianArchive", system]),
         tests("ServingTests", ["Fault", "FileIO", "Command", "Cryptography", "Serving", system]),
         tests(
             "PublishingTests",

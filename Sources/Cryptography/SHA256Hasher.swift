@@ -49,18 +49,34 @@ public struct SHA256Hasher: ~Copyable {
 }
 
 extension SHA256Digest {
-    /// The digest of the file at `path` and the file's size, read once.
+    /// The digest of the file at `path` and the file's size, read once. Holes are hashed without being read.
     public static func ofFile(_ path: FilePath) throws(FileIOFault) -> (digest: SHA256Digest, size: Int64) {
         let file = try OpenFile(reading: path)
         var hasher = SHA256Hasher()
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        var offset: Int64 = 0
-        while true {
-            let count = try file.readPrefix(into: buffer, at: offset)
-            hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-            offset += Int64(count)
-            if count < buffer.count { return (hasher.finish(), offset) }
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
+        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        defer {
+            buffer.deallocate()
+            zeros.deallocate()
         }
+        var offset: Int64 = 0
+        while let data = file.nextData(after: offset) {
+            while offset < data.lowerBound {
+                let count = Int(min(Int64(zeros.count), data.lowerBound - offset))
+                hasher.update(UnsafeRawBufferPointer(rebasing: zeros[..<count]))
+                offset += Int64(count)
+            }
+            while offset < data.upperBound {
+                let wanted = Int(min(Int64(buffer.count), data.upperBound - offset))
+                let count = try file.readPrefix(
+                    into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted]), at: offset)
+                if count == 0 { break }
+                hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                offset += Int64(count)
+            }
+            if data.isEmpty || offset < data.upperBound { break }
+        }
+        return (hasher.finish(), offset)
     }
 }

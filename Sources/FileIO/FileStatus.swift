@@ -1,3 +1,4 @@
+import CLinux
 public import Fault
 import Glibc
 public import SystemPackage
@@ -64,5 +65,19 @@ public struct FileStatus: Sendable, Hashable {
         var raw = stat()
         guard fstatat(AT_FDCWD, path.string, &raw, 0) == 0 else { throw .last("cannot read the status", at: path) }
         self.init(raw)
+    }
+}
+
+/// A device number taken apart as `major(3)` and `minor(3)` do.
+public struct DeviceNumber: Sendable, Hashable {
+    /// The driver's number.
+    public let major: UInt32
+    /// The driver's own number for the device.
+    public let minor: UInt32
+
+    /// Takes apart what `stat(2)` gives.
+    public init(_ raw: UInt64) {
+        major = ballast_device_major(raw)
+        minor = ballast_device_minor(raw)
     }
 }

@@ -134,6 +134,22 @@ public struct OpenFile: ~Copyable {
         guard fsync(descriptor.rawValue) == 0 else { throw .last("cannot flush", at: path) }
     }
 
+    /// The next run of the file that has data, at `offset` or after it; an empty one at the end of a file that ends with a hole,
+    /// and nil at the end of the file. A file system that knows no holes says that all is data.
+    public borrowing func nextData(after offset: Int64) -> Range<Int64>? {
+        let raw = descriptor.rawValue
+        let end = lseek(raw, 0, SEEK_END)
+        guard offset < Int64(end) else { return nil }
+        let data = lseek(raw, off_t(offset), Self.seekData)
+        guard data >= 0 else { return Glibc.errno == ENXIO ? Int64(end)..<Int64(end) : offset..<Int64(end) }
+        let hole = lseek(raw, data, Self.seekHole)
+        return Int64(data)..<Int64(hole < 0 ? end : hole)
+    }
+
+    // lseek(2); the Glibc module has neither.
+    private static let seekData: CInt = 3
+    private static let seekHole: CInt = 4
+
     /// The file's status now.
     public borrowing func status() throws(FileIOFault) -> FileStatus {
         var raw = stat()

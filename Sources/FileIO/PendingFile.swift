@@ -32,6 +32,13 @@ public struct PendingFile: ~Copyable {
         try OpenFile(reading: directory.isEmpty ? "." : directory).flush()
     }
 
+    /// Gives the file its name without waiting for the medium: for work that is thrown away if the machine stops.
+    public consuming func commitWithoutFlush() throws(FileIOFault) {
+        guard rename(temporary.string, destination.string) == 0 else {
+            throw .last("cannot put the finished file in place", at: destination)
+        }
+    }
+
     deinit { unlink(temporary.string) }
 }
 

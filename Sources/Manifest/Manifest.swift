@@ -1,1 +1,222 @@
-// In progress.
+public import Cryptography
+public import SystemPackage
+
+/// What an image is to be: the merged result of a manifest and all that it includes, validated and with defaults filled in.
+///
+/// Sizes are in bytes, durations in seconds. Every list keeps the order of the manifests it came from.
+public struct Manifest: Sendable, Hashable {
+    /// The image's name, as IMAGE_ID, in file names and in partition labels.
+    public var product: String
+    /// The machine the image runs on.
+    public var architecture: Architecture
+    /// Where packages come from.
+    public var distribution: Distribution
+    /// Which packages are in the image.
+    public var packages: Packages
+    /// The kernel, its modules and its command line.
+    public var kernel: Kernel
+    /// What the initrd holds beyond what it always needs.
+    public var initrd: Initrd
+    /// Directories copied over the tree, in this order, as the manifests write them.
+    public var overlays: [String]
+    /// The same directories, absolute.
+    public var overlayDirectories: [FilePath]
+    /// Small files written into the image after the overlays.
+    public var files: [InlineFile]
+    /// Which units start.
+    public var units: Units
+    /// Users made by systemd-sysusers.
+    public var users: [User]
+    /// Groups made by systemd-sysusers.
+    public var groups: [Group]
+    /// Where changes to /etc go.
+    public var etc: EtcMode
+    /// The disk's partitions.
+    public var disk: Disk
+    /// What must hold before a boot counts as good.
+    public var health: [HealthCheck]
+    /// How the host finds updates.
+    public var update: Update
+    /// How the boot loader behaves.
+    public var boot: Boot
+
+    /// The SHA-256 of the merged manifest's canonical JSON, defaults left out and paths as written, so that it depends
+    /// neither on where the checkout is nor on comments and order of keys.
+    public var digest: SHA256Digest
+    /// The manifest file that was loaded, as it was named.
+    public var source: FilePath
+}
+
+extension Manifest {
+    /// A machine architecture by Debian's name.
+    public enum Architecture: String, Sendable, Hashable, CaseIterable {
+        case amd64
+        case arm64
+    }
+
+    /// The release, suites and components packages are taken from.
+    public struct Distribution: Sendable, Hashable {
+        /// The release's code name, such as `trixie`.
+        public var release: String
+        /// Suites, such as `trixie` and `trixie-security`; the release alone unless given.
+        public var suites: [String]
+        /// Components, such as `main`.
+        public var components: [String]
+    }
+
+    /// What is installed, and what of it is left out.
+    public struct Packages: Sendable, Hashable {
+        /// Packages asked for; what they need is found by `ballast lock`.
+        public var install: [String]
+        /// Packages that must not be in the image.
+        public var remove: [String]
+        /// Patterns of paths that are not unpacked, such as `/usr/share/doc/*`.
+        public var excludedPaths: [String]
+        /// Whether recommended packages are installed too.
+        public var installsRecommends: Bool
+    }
+
+    /// The kernel package and how it is started.
+    public struct Kernel: Sendable, Hashable {
+        /// The package that depends on the kernel image.
+        public var package: String
+        /// Arguments of the kernel command line, without those that Ballast itself sets.
+        public var commandLine: [String]
+        /// Patterns of the modules kept in the image; empty keeps all.
+        public var modules: [String]
+    }
+
+    /// Additions to the initrd.
+    public struct Initrd: Sendable, Hashable {
+        /// Kernel modules by name or pattern.
+        public var modules: [String]
+        /// Absolute paths of the image's files that are in the initrd too.
+        public var files: [String]
+    }
+
+    /// A small file whose content stands in the manifest.
+    public struct InlineFile: Sendable, Hashable {
+        /// Its absolute path in the image.
+        public var path: String
+        /// Its whole content.
+        public var content: String
+        /// Its permission bits.
+        public var mode: UInt16
+        /// Its owner, by name or number.
+        public var owner: String
+        /// Its group, by name or number.
+        public var group: String
+    }
+
+    /// The state of systemd units, written as presets and masks.
+    public struct Units: Sendable, Hashable {
+        /// Units that start.
+        public var enable: [String]
+        /// Units that do not, though their package would have them start.
+        public var disable: [String]
+        /// Units that cannot start at all.
+        public var mask: [String]
+        /// Further lines of systemd.preset(5), after those of `enable` and `disable`.
+        public var presets: [String]
+    }
+
+    /// A system user, as a line of sysusers.d(5).
+    public struct User: Sendable, Hashable {
+        /// The login name.
+        public var name: String
+        /// The number, or nil to have one found.
+        public var uid: Int?
+        /// The full name.
+        public var gecos: String?
+        /// The home directory.
+        public var home: String?
+        /// The login shell.
+        public var shell: String?
+    }
+
+    /// A system group, as lines of sysusers.d(5).
+    public struct Group: Sendable, Hashable {
+        /// The name.
+        public var name: String
+        /// The number, or nil to have one found.
+        public var gid: Int?
+        /// The users in it.
+        public var members: [String]
+    }
+
+    /// Where changes to /etc go.
+    public enum EtcMode: String, Sendable, Hashable, CaseIterable {
+        /// To the var partition; they stay.
+        case persistent
+        /// To memory; a reboot forgets them.
+        case ephemeral
+    }
+
+    /// The sizes of the partitions, in bytes.
+    public struct Disk: Sendable, Hashable {
+        /// The EFI system partition.
+        public var esp: Int64
+        /// Each of the two root slots.
+        public var slot: Int64
+        /// The least that must be left for /var.
+        public var varMinimum: Int64
+        /// 512 or 4096.
+        public var sectorSize: Int
+    }
+
+    /// One thing that must hold before a boot counts as good.
+    public struct HealthCheck: Sendable, Hashable {
+        /// Its name, which is part of a unit's name.
+        public var name: String
+        /// How long it may take to hold, in seconds.
+        public var timeout: Int
+        /// What is looked at.
+        public var probe: Probe
+
+        /// What a check looks at.
+        public enum Probe: Sendable, Hashable {
+            /// The unit is active.
+            case unit(String)
+            /// The program ends with status 0. The first element is its path.
+            case command([String])
+            /// A GET of the address is answered with a status from 200 to 299.
+            case http(String)
+            /// A connection to `HOST:PORT` opens.
+            case tcp(String)
+            /// containerd answers a version request on its socket.
+            case containerd
+        }
+    }
+
+    /// How the host finds updates.
+    public struct Update: Sendable, Hashable {
+        /// The repository's address, or nil: the host then never asks by itself.
+        public var url: String?
+        /// The channel within the repository.
+        public var channel: String
+        /// Seconds between two looks.
+        public var interval: Int
+        /// The most seconds that are added to the interval at random.
+        public var jitter: Int
+        /// What happens when an update is staged.
+        public var reboot: RebootPolicy
+        /// The absolute path of the root metadata that the image trusts first, or nil.
+        public var trustedRoot: FilePath?
+    }
+
+    /// What happens when an update is staged.
+    public enum RebootPolicy: String, Sendable, Hashable, CaseIterable {
+        /// The host reboots at once.
+        case immediate
+        /// The host waits for an operator.
+        case manual
+    }
+
+    /// How the boot loader behaves.
+    public struct Boot: Sendable, Hashable {
+        /// How often a version may try before the other slot is taken.
+        public var tries: Int
+        /// Seconds the menu is shown.
+        public var timeout: Int
+    }
+}

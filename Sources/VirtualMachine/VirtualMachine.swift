@@ -1,1 +1,134 @@
-// In progress.
+import Command
+import Fault
+import FileIO
+import Glibc
+public import SystemPackage
+
+/// A QEMU machine with UEFI firmware that boots a disk image.
+public struct VirtualMachine: Sendable {
+    /// Forwards a TCP port of this machine's loopback to the guest.
+    public struct Forward: Sendable, Hashable {
+        /// The port here.
+        public let host: Int
+        /// The port in the guest.
+        public let guest: Int
+
+        /// Both ports.
+        public init(host: Int, guest: Int) {
+            self.host = host
+            self.guest = guest
+        }
+    }
+
+    /// The name of the virtio-serial port on which the guest says how its boot ended.
+    public static let verdictPort = "io.ballast.verdict"
+
+    /// The disk image, raw.
+    public var disk: FilePath
+    /// How instructions run.
+    public var accelerator = Accelerator.auto
+    /// Whether writes reach the image. Otherwise they end with the machine.
+    public var isPersistent = false
+    /// The size the disk is grown to, so that the var partition finds room.
+    public var diskSize: Int64 = 8 << 30
+    /// The guest's memory in MiB.
+    public var memory = 2048
+    /// Forwarded ports.
+    public var forwards: [Forward] = []
+    /// The file system's variables of the firmware are kept here, or nil for a machine that forgets them.
+    public var firmwareVariables: FilePath?
+    /// The disk's logical sectors.
+    public var sectorSize = 512
+
+    /// A machine that boots `disk`.
+    public init(disk: FilePath) { self.disk = disk }
+
+    private static let firmware: [(code: String, variables: String)] = [
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ]
+
+    private static var installedFirmware: (code: String, variables: String)? {
+        firmware.first { FilePath($0.code).exists && FilePath($0.variables).exists }
+    }
+
+    /// The accelerator to use, and a line that says why where it is not the obvious one.
+    public func chooseAccelerator() async -> (accelerator: Accelerator, note: String?) {
+        guard accelerator == .auto, let firmware = Self.installedFirmware else { return (accelerator, nil) }
+        if let obstacle = await Accelerator.obstacleToKVM(firmware: firmware.code) {
+            return (.tcg, "running under TCG, which is slower than KVM: \(obstacle)")
+        }
+        return (.kvm, nil)
+    }
+
+    /// QEMU's command line.
+    ///
+    /// - Parameters:
+    ///   - work: a directory for what only this run needs.
+    ///   - serial: where the serial console goes, as QEMU's `-serial` says it.
+    func command(
+        accelerator: Accelerator, work: FilePath, serial: String
+    ) throws(VirtualMachineFault) -> Command {
+        guard let firmware = Self.installedFirmware else {
+            throw VirtualMachineFault(
+                .notStarted, "there is no UEFI firmware for the virtual machine", remedy: "install the package 'ovmf'")
+        }
+        let variables = firmwareVariables ?? work.appending("firmware-variables.fd")
+        do throws(FileIOFault) {
+            if !variables.exists { try variables.replaceContents(with: try FilePath(firmware.variables).contents()) }
+            try growDisk()
+        } catch {
+            throw VirtualMachineFault(.notStarted, "cannot prepare the virtual machine", cause: error)
+        }
+        let device =
+            sectorSize == 512
+            ? "virtio-blk-pci,drive=disk"
+            : "virtio-blk-pci,drive=disk,logical_block_size=\(sectorSize),physical_block_size=\(sectorSize)"
+        let network = forwards.map { ",hostfwd=tcp:127.0.0.1:\($0.host)-:\($0.guest)" }.joined()
+        let arguments =
+            ["-machine", "q35"] + accelerator.arguments + [
+                "-m", String(memory), "-smp", "2", "-display", "none", "-nodefaults", "-no-user-config",
+                "-drive", "if=pflash,format=raw,unit=0,readonly=on,file=\(firmware.code)",
+                "-drive", "if=pflash,format=raw,unit=1,file=\(variables)",
+                "-drive", "if=none,id=disk,format=\(diskFormat),file=\(diskFile(work: work)),discard=unmap", "-device",
+                device,
+                "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci", "-serial", serial,
+            ]
+        return Command("qemu-system-x86_64", arguments)
+    }
+
+    private var diskFormat: String { isPersistent ? "raw" : "qcow2" }
+    private func diskFile(work: FilePath) -> FilePath { isPersistent ? disk : work.appending("snapshot.qcow2") }
+
+    private func growDisk() throws(FileIOFault) {
+        guard isPersistent else { return }
+        let file = try OpenFile(disk, .readWrite)
+        if try file.status().size < diskSize { try file.resize(to: diskSize) }
+    }
+
+    /// Makes the file that takes the writes of a machine that forgets them.
+    func prepareSnapshot(work: FilePath) async throws(VirtualMachineFault) {
+        guard !isPersistent else { return }
+        do throws(CommandFault) {
+            let path = diskFile(work: work).string
+            // The path may have a comma or a space: JSON is the one spelling without traps.
+            try await Command(
+                "qemu-img",
+                ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", try absolute(disk), path, String(diskSize)]
+            ).run()
+        } catch {
+            throw VirtualMachineFault(
+                .notStarted, "cannot make the disk's snapshot", remedy: "install the package 'qemu-utils'", cause: error
+            )
+        }
+    }
+
+    private func absolute(_ path: FilePath) throws(CommandFault) -> String {
+        guard let real = realpath(path.string, nil) else {
+            throw CommandFault(.failed, "there is no such image", at: .path(path.string))
+        }
+        defer { free(real) }
+        return String(cString: real)
+    }
+}

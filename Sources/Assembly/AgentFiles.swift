@@ -1,0 +1,70 @@
+import Fault
+import FileIO
+import JSON
+import Manifest
+public import SystemPackage
+
+/// What the host's agent reads in the image: its settings, its health checks and the root metadata it trusts first.
+struct AgentFiles {
+    static let settingsPath = "usr/lib/ballast/agent.json"
+    static let trustedRootPath = "usr/lib/ballast/root.json"
+
+    let manifest: Manifest
+
+    /// The settings, format 1.
+    var settings: JSONValue {
+        let update = manifest.update
+        return [
+            "format": 1, "product": .string(manifest.product), "architecture": .string(manifest.architecture.rawValue),
+            "repository": update.url.map { .string($0) } ?? .null, "channel": .string(update.channel),
+            "poll": [
+                "interval_seconds": .integer(Int64(update.interval)), "jitter_seconds": .integer(Int64(update.jitter)),
+            ],
+            "reboot": .string(update.reboot.rawValue), "boot": ["tries": .integer(Int64(manifest.boot.tries))],
+            "health": .array(manifest.health.map(Self.check)),
+        ]
+    }
+
+    private static func check(_ check: Manifest.HealthCheck) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "name": .string(check.name), "timeout_seconds": .integer(Int64(check.timeout)),
+        ]
+        switch check.probe {
+        case .unit(let unit): members["unit"] = .string(unit)
+        case .command(let words): members["command"] = .array(words.map { .string($0) })
+        case .http(let address): members["http"] = .string(address)
+        case .tcp(let address): members["tcp"] = .string(address)
+        case .containerd: members["containerd"] = true
+        }
+        return .object(members)
+    }
+
+    /// Writes them into the root, with the agent's executables.
+    func write(into root: RootDirectory, agent: AgentExecutables) throws(AssemblyFault) {
+        try root.replaceFile(Self.settingsPath, with: settings.text(inlineDepth: 2))
+        if let trusted = manifest.update.trustedRoot {
+            let bytes = try attempt("cannot read the trusted root metadata") { try trusted.contents(limit: 1 << 20) }
+            try root.replaceFile(Self.trustedRootPath, with: bytes)
+        }
+        for (path, file) in [(HostUnits.agentPath, agent.daemon), (HostUnits.controlPath, agent.control)] {
+            let bytes = try attempt(
+                "cannot read the agent's executable", at: .path(file.string)
+            ) { try file.contents(limit: 256 << 20) }
+            try root.replaceFile(String(path.dropFirst()), with: bytes, permissions: 0o755)
+        }
+    }
+}
+
+/// The host's executables, which an image gets as inputs like its packages.
+public struct AgentExecutables: Sendable, Hashable {
+    /// `ballastd`.
+    public let daemon: FilePath
+    /// `ballastctl`.
+    public let control: FilePath
+
+    /// Executables built for the image's architecture.
+    public init(daemon: FilePath, control: FilePath) {
+        self.daemon = daemon
+        self.control = control
+    }
+}

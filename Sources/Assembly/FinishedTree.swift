@@ -1,0 +1,88 @@
+import Fault
+import FileIO
+import FileTree
+import Manifest
+import SystemPackage
+
+/// Turns the configured root directory into the tree of an image: what only the build needed goes, what a read-only host
+/// needs comes.
+struct FinishedTree {
+    let manifest: Manifest
+    let epoch: Int64
+
+    /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
+    static let packageDatabase = "usr/lib/sysimage/dpkg"
+
+    /// Directories of the root that are links into /var, the one place that can be written.
+    private static let links = [("home", "var/home"), ("root", "var/roothome"), ("srv", "var/srv"), ("mnt", "var/mnt")]
+
+    private static let tmpfiles = """
+        # The directories of /var that links in the read-only root lead to.
+        d /var/home 0755 root root -
+        d /var/roothome 0700 root root -
+        d /var/srv 0755 root root -
+        d /var/mnt 0755 root root -
+        L /var/lib/dpkg - - - - ../../\(packageDatabase)
+        d /var/lib/ballast 0755 root root -
+
+        """
+
+    private static let mountPoints: [(path: String, permissions: UInt16)] = [
+        ("dev", 0o755), ("efi", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555), ("tmp", 0o1777),
+        ("var", 0o755),
+    ]
+
+    /// Files that record how the tree came to be instead of what it is.
+    private static let traces: Set<String> = [
+        "etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
+        "etc/hostname", "etc/resolv.conf", "etc/mtab", "etc/ld.so.cache~", "etc/machine-id",
+        "etc/apt/apt.conf.d/01autoremove",
+        "etc/.updated", "root/.bash_history",
+    ]
+
+    func make(scanning root: FilePath) throws(AssemblyFault) -> FileTree {
+        let epoch = epoch
+        var tree = try attempt("cannot read the finished root", at: .path(root.string)) {
+            try FileTree(scanning: root, latestTime: epoch)
+        }
+        try edit(&tree)
+        return tree
+    }
+
+    private func edit(_ tree: inout FileTree) throws(AssemblyFault) {
+        do throws(FileTreeFault) {
+            try movePackageDatabase(in: &tree)
+            tree.removeAll { Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist") }
+            for directory in ["boot", "dev", "proc", "run", "sys", "tmp", "var"] { tree.remove(directory) }
+            for (path, permissions) in Self.mountPoints {
+                try tree.insert(FileInode(.directory, permissions: permissions, modified: epoch), at: path)
+            }
+            for (path, target) in Self.links {
+                try tree.insert(symbolicLink(to: target), at: path)
+            }
+            try tree.insert(file("", permissions: 0o444), at: "etc/machine-id")
+            try tree.insert(symbolicLink(to: "../run/systemd/resolve/stub-resolv.conf"), at: "etc/resolv.conf")
+            try tree.insert(symbolicLink(to: "../proc/self/mounts"), at: "etc/mtab")
+            try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
+        } catch {
+            throw AssemblyFault(.inputOutput, "cannot finish the tree", cause: error)
+        }
+    }
+
+    private func movePackageDatabase(in tree: inout FileTree) throws(FileTreeFault) {
+        let database = try tree.subtree(at: "var/lib/dpkg")
+        let passing: Set<String> = ["lock", "lock-frontend", "triggers/Lock", "cmethopt"]
+        for path in database.sortedPaths() {
+            guard !passing.contains(path), !path.hasSuffix("-old"), let inode = database[path] else { continue }
+            try tree.insert(inode, at: path.isEmpty ? Self.packageDatabase : "\(Self.packageDatabase)/\(path)")
+        }
+    }
+
+    private func file(_ text: String, permissions: UInt16 = 0o644) -> FileInode {
+        FileInode(.regular(.bytes(Array(text.utf8))), permissions: permissions, modified: epoch)
+    }
+
+    private func symbolicLink(to target: String) -> FileInode {
+        FileInode(.symbolicLink(target: target), permissions: 0o777, modified: epoch)
+    }
+}

@@ -1,0 +1,119 @@
+/// The units that make a systemd host a Ballast host. They are part of the image, under /usr/lib/systemd.
+enum HostUnits {
+    static let agentPath = "/usr/lib/ballast/ballastd"
+    static let controlPath = "/usr/bin/ballastctl"
+
+    /// Units that run on every host, whatever the manifest enables.
+    static let enabled = ["ballast-health.service", "ballast-good.service"]
+
+    static let files: [(path: String, text: String)] = [
+        ("usr/lib/systemd/system/ballastd.service", agent),
+        ("usr/lib/systemd/system/ballast-health.service", health),
+        ("usr/lib/systemd/system/ballast-good.service", good),
+        ("usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf", blessDeadline),
+        ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
+        ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
+    ]
+
+    private static let agent = """
+        [Unit]
+        Description=Ballast update agent
+        After=network-online.target time-sync.target
+        Wants=network-online.target
+        RequiresMountsFor=/var/lib/ballast
+
+        [Service]
+        ExecStart=\(agentPath) serve
+        Restart=on-failure
+        RestartSec=5s
+        StateDirectory=ballast
+        RuntimeDirectory=ballast
+        RuntimeDirectoryMode=0755
+        # It writes block devices and the ESP, and it asks systemd to reboot: nothing else.
+        ProtectSystem=strict
+        ReadWritePaths=-/efi -/boot
+        ProtectHome=yes
+        PrivateTmp=yes
+        ProtectKernelTunables=yes
+        ProtectKernelModules=yes
+        ProtectKernelLogs=yes
+        ProtectControlGroups=yes
+        ProtectClock=yes
+        ProtectHostname=yes
+        ProtectProc=invisible
+        RestrictNamespaces=yes
+        RestrictRealtime=yes
+        RestrictSUIDSGID=yes
+        LockPersonality=yes
+        MemoryDenyWriteExecute=yes
+        NoNewPrivileges=yes
+        SystemCallArchitectures=native
+        SystemCallFilter=@system-service
+        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+        DevicePolicy=closed
+        DeviceAllow=block-* rw
+        CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER
+
+        [Install]
+        WantedBy=multi-user.target
+
+        """
+
+    private static let health = """
+        [Unit]
+        Description=Health checks of this boot
+        Before=boot-complete.target
+        After=basic.target
+        RequiresMountsFor=/var/lib/ballast
+
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=\(agentPath) health
+        StateDirectory=ballast
+        TimeoutStartSec=infinity
+
+        [Install]
+        RequiredBy=boot-complete.target
+
+        """
+
+    // Pulls in boot-complete.target on every boot, also where no boot counting asks for it.
+    private static let good = """
+        [Unit]
+        Description=Record that this boot is good
+        Requires=boot-complete.target
+        After=boot-complete.target systemd-bless-boot.service
+        RequiresMountsFor=/var/lib/ballast
+
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=\(agentPath) good
+        StateDirectory=ballast
+
+        [Install]
+        WantedBy=multi-user.target
+
+        """
+
+    // This service exists only while a boot is being counted: a new version that never gets as far as its health checks
+    // takes one of its tries and goes on to the next.
+    private static let blessDeadline = """
+        [Unit]
+        JobTimeoutSec=15min
+        JobTimeoutAction=reboot
+
+        """
+
+    // Nobody sits at the console of a host that cannot be reached: it tries again, and boot counting ends that.
+    static let emergency = """
+        [Service]
+        ExecStartPre=
+        ExecStart=
+        ExecStart=/usr/bin/systemctl --force reboot
+        StandardInput=null
+        StandardOutput=journal+console
+
+        """
+}

@@ -1,0 +1,222 @@
+import Compression
+import Cryptography
+public import DebianArchive
+import Erofs
+public import Fault
+import FileIO
+import FileTree
+import JSON
+public import Manifest
+public import SystemPackage
+import Terminal
+import UnifiedKernel
+
+/// Builds an image: manifest, lock and the bytes that the lock names in, a directory of outputs out.
+///
+/// Nothing here asks the network for anything. Outputs appear by rename, `build.json` last, so that a directory with a
+/// `build.json` is whole.
+public struct ImageBuild: Sendable {
+    /// What the image is to be.
+    public let manifest: Manifest
+    /// The exact packages.
+    public let lock: Lock
+    /// The lock's file, for messages and for its digest.
+    public let lockPath: FilePath
+    /// The version, by the UAPI version format.
+    public let version: String
+    /// Where the packages are.
+    public let cache: PackageCache
+    /// The host's executables.
+    public let agent: AgentExecutables
+    /// Where the outputs go; made where it is missing.
+    public let output: FilePath
+
+    /// A build of these inputs.
+    public init(
+        manifest: Manifest, lock: Lock, lockPath: FilePath, version: String, cache: PackageCache,
+        agent: AgentExecutables,
+        output: FilePath
+    ) {
+        self.manifest = manifest
+        self.lock = lock
+        self.lockPath = lockPath
+        self.version = version
+        self.cache = cache
+        self.agent = agent
+        self.output = output
+    }
+
+    private var identity: ImageIdentity {
+        ImageIdentity(product: manifest.product, version: version, architecture: manifest.architecture.rawValue)
+    }
+
+    /// Level of the initrd's compression: higher ones take seconds more for a few hundred kilobytes.
+    private static let initrdLevel = 12
+
+    /// Builds, printing the size budget by `note` before anything is written to `output`.
+    public func run(note: @Sendable (String) -> Void) async throws(AssemblyFault) -> BuildReport {
+        do { return try await build(note: note) } catch { throw .during("cannot build the image", error) }
+    }
+
+    private func build(note: @Sendable (String) -> Void) async throws -> BuildReport {
+        try checkVersion()
+        let epoch = lock.epoch
+        let identity = identity
+        var clock = StageClock()
+        try output.makeDirectories()
+        let work = try TemporaryDirectory(prefix: "ballast-build")
+        let root = work.path.appending("root")
+        try root.makeDirectories()
+
+        try await verifyPackages()
+        clock.end("verify packages")
+        let unpacked = try await PackageUnpacker(
+            root: root, excludedPaths: PathPatterns(manifest.packages.excludedPaths)
+        )
+        .unpack(lock.packages.map { ($0.name, cache.path(of: $0)) }, width: 2)
+        try PackageDatabase(root: try RootDirectory(root), nativeArchitecture: identity.architecture).write(unpacked)
+        clock.end("unpack")
+        let modules = try KernelModules(root: root)
+        async let decompressed: Void = modules.decompress()
+        try await PackageConfiguration(root: root, epoch: epoch, work: work.path).run()
+        try await decompressed
+        clock.end("configure")
+        let sandbox = Sandbox(root: root, epoch: epoch, stubs: [])
+        try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
+            .apply()
+        try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
+        if try modules.keepOnly(manifest.kernel.modules) {
+            try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
+        }
+        try await sandbox.run("cache the libraries", ["/usr/sbin/ldconfig"])
+        clock.end("customize")
+
+        let kernel = try modules.image()
+        let tree = try FinishedTree(manifest: manifest, epoch: epoch).make(scanning: root)
+        let initrdTree = try InitrdBuilder(
+            manifest: manifest, identity: identity, image: tree, kernelRelease: modules.release, epoch: epoch
+        ).build()
+        let layout = try ErofsLayout(tree, buildTime: epoch)
+        let disk = DiskLayout(manifest.disk)
+        try disk.check([.init(name: "root", size: disk.disk.slot, used: layout.imageSize)])
+        clock.end("scan")
+
+        async let compressedInitrd = Self.compress(initrdTree)
+        let names = OutputNames(directory: work.path, identity: identity)
+        let image = try RootImage.write(layout, identity: identity, root: names.root, hashes: names.hashes)
+        let initrd = try await compressedInitrd
+        clock.end("write root, initrd")
+
+        let osRelease = String(decoding: try tree.contents(of: "usr/lib/os-release"), as: UTF8.self)
+        let kernelImage = try UnifiedKernel(
+            stub: try tree.contents(of: "usr/lib/systemd/boot/efi/linuxx64.efi.stub"), kernel: kernel, initrd: initrd,
+            osRelease: osRelease, commandLine: commandLine(rootHash: image.rootHash), release: modules.release
+        ).encode()
+        let loader = try tree.contents(of: "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+        let budget = Self.budget(disk, image: image, kernelSize: kernelImage.count, loaderSize: loader.count)
+        DiskLayout.table(budget).forEach(note)
+        try disk.check(budget)
+        try names.kernel.replaceContents(with: kernelImage)
+        try await DiskImage(layout: disk, identity: identity, epoch: epoch, work: work.path).write(
+            to: names.disk, root: names.root, hashes: names.hashes, rootHash: image.rootHash,
+            bootFiles: [
+                .init(path: "EFI/BOOT/BOOTX64.EFI", bytes: loader),
+                .init(path: "EFI/systemd/systemd-bootx64.efi", bytes: loader),
+                .init(path: "loader/loader.conf", bytes: Array("timeout \(manifest.boot.timeout)\n".utf8)),
+                .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: kernelImage),
+            ])
+        clock.end("write disk")
+
+        let packages = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
+        try names.packages.replaceContents(with: packages)
+        let raw = try SHA256Digest.ofFile(names.disk)
+        clock.end("digest")
+        let report = BuildReport(
+            identity: identity, epoch: epoch, kernelRelease: modules.release, rootHash: image.rootHash,
+            dataBlockCount: image.dataBlockCount, hashDeviceSize: image.hashDeviceSize, initrdSize: Int64(initrd.count),
+            outputs: [
+                "raw": .init(path: names.disk, size: raw.size, digest: raw.digest), "root.erofs": image.root,
+                "root.verity": image.hashes,
+                "efi": .init(path: names.kernel, size: Int64(kernelImage.count), digest: SHA256Digest(of: kernelImage)),
+                "packages": .init(
+                    path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
+            ], inputs: try inputs(), stages: clock.stages)
+        try Self.deliver(report, from: names, to: output)
+        return report
+    }
+
+    private func checkVersion() throws(AssemblyFault) {
+        let allowed = version.utf8.allSatisfy {
+            UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0
+                || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= $0 || ".-^~".utf8.contains($0)
+        }
+        // The label of a GPT partition has 36 UTF-16 units.
+        guard allowed, !version.isEmpty, identity.label.utf16.count <= 36 else {
+            throw AssemblyFault(
+                .invalidRequest, "'\(version)' cannot be the version of '\(manifest.product)'", at: .named("--version"),
+                remedy:
+                    "use letters, digits and '.-^~', so that '\(manifest.product)_VERSION' has at most 36 characters")
+        }
+    }
+
+    private func verifyPackages() async throws {
+        let cache = cache
+        let half = lock.packages.count / 2
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for part in [lock.packages[..<half], lock.packages[half...]] {
+                group.addTask { for package in part { try cache.verify(package) } }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    /// The kernel's command line: where the root is and what it must hash to, then what the manifest adds.
+    private func commandLine(rootHash: SHA256Digest) -> String {
+        (["root=/dev/mapper/root", "roothash=\(rootHash)", "rootfstype=erofs", "ro"] + manifest.kernel.commandLine)
+            .joined(separator: " ")
+    }
+
+    private static func compress(_ tree: FileTree) async throws -> [UInt8] {
+        var archive: [UInt8] = []
+        try CpioWriter(tree).write { archive += $0 }
+        var compressor = try ZstdCompressor(level: initrdLevel)
+        return try compressor.compress(archive)
+    }
+
+    private static func budget(
+        _ disk: DiskLayout, image: RootImage, kernelSize: Int, loaderSize: Int
+    ) -> [DiskLayout.Line] {
+        // An update puts its kernel beside the running one, and FAT takes some itself.
+        let system = Int64(2 * kernelSize + 2 * loaderSize) + disk.disk.esp / 256
+        return [
+            .init(name: "ESP", size: disk.disk.esp, used: system),
+            .init(name: "root", size: disk.disk.slot, used: image.root.size),
+            .init(name: "verity", size: disk.veritySize, used: image.hashes.size),
+        ]
+    }
+
+    private func inputs() throws -> [String: SHA256Digest] {
+        var inputs = [
+            "manifest": manifest.digest, "lock": try SHA256Digest.ofFile(lockPath).digest,
+            "ballastd": try SHA256Digest.ofFile(agent.daemon).digest,
+            "ballastctl": try SHA256Digest.ofFile(agent.control).digest,
+        ]
+        if let trusted = manifest.update.trustedRoot {
+            inputs["trusted_root"] = try SHA256Digest.ofFile(trusted).digest
+        }
+        for (name, directory) in zip(manifest.overlays, manifest.overlayDirectories) {
+            var archive = SHA256Hasher()
+            try CpioWriter(try FileTree(scanning: directory, latestTime: 0)).write { archive.update($0) }
+            inputs["overlay \(name)"] = archive.finish()
+        }
+        return inputs
+    }
+
+    private static func deliver(_ report: BuildReport, from names: OutputNames, to directory: FilePath) throws {
+        try directory.appending("build.json").removeTree()
+        for output in report.outputs.values {
+            try Delivery.move(output.path, into: directory)
+        }
+        try directory.appending("build.json").replaceContents(with: report.json.text(inlineDepth: 2))
+    }
+}

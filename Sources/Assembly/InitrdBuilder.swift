@@ -1,0 +1,186 @@
+import Fault
+import FileTree
+import Glibc
+import Manifest
+
+/// Makes the initrd's tree out of the image's own: the same packages, no other tool, and no maintainer hooks.
+struct InitrdBuilder {
+    let manifest: Manifest
+    let identity: ImageIdentity
+    let image: FileTree
+    let kernelRelease: String
+    let epoch: Int64
+
+    private static let unitDirectory = "usr/lib/systemd/system"
+
+    func build() throws(AssemblyFault) -> FileTree {
+        var builder = Closure(image: image, epoch: epoch)
+        do throws(FileTreeFault) {
+            try builder.copyTopLevelLinks()
+            for path in InitrdContents.files { try builder.copy(path) }
+            for path in manifest.initrd.files { try builder.copy(String(path.drop { $0 == "/" })) }
+            for unit in InitrdContents.units where image["\(Self.unitDirectory)/\(unit)"] != nil {
+                try builder.copy("\(Self.unitDirectory)/\(unit)")
+            }
+            try writeUnits(into: &builder)
+            try builder.link("init", to: "usr/lib/systemd/systemd")
+            try builder.write("etc/initrd-release", image.contents(of: "usr/lib/os-release"))
+            try builder.link("etc/os-release", to: "initrd-release")
+            for directory in ["dev", "proc", "run", "sys", "sysroot", "tmp", "var"] {
+                try builder.makeDirectory(directory)
+            }
+        } catch {
+            throw AssemblyFault(
+                .missing, "the image lacks what its initrd needs", remedy: "add the package that has it", cause: error)
+        }
+        try copyModules(into: &builder)
+        return builder.tree
+    }
+
+    private func writeUnits(into builder: inout Closure) throws(FileTreeFault) {
+        let directory = Self.unitDirectory
+        try builder.write(
+            "\(directory)/sysroot-var.mount", Array(InitrdContents.varMount(partition: identity.varPartition).utf8))
+        try builder.write("\(directory)/ballast-etc.service", Array(InitrdContents.etcService(manifest.etc).utf8))
+        try builder.write("\(directory)/emergency.service.d/10-ballast.conf", Array(HostUnits.emergency.utf8))
+        for unit in ["sysroot-var.mount", "ballast-etc.service"] {
+            try builder.link("\(directory)/initrd-fs.target.requires/\(unit)", to: "../\(unit)")
+        }
+        for (target, unit) in InitrdContents.wants where image["\(directory)/\(unit)"] != nil {
+            try builder.link("\(directory)/\(target)/\(unit)", to: "../\(unit)")
+        }
+        let modules = InitrdContents.loadedFirst.map { $0 + "\n" }.joined()
+        try builder.write("usr/lib/modules-load.d/ballast.conf", Array(modules.utf8))
+    }
+
+    private func copyModules(into builder: inout Closure) throws(AssemblyFault) {
+        let base = "usr/lib/modules/\(kernelRelease)"
+        do throws(FileTreeFault) {
+            let text = String(decoding: try image.contents(of: "\(base)/modules.dep"), as: UTF8.self)
+            let builtIn = String(decoding: try image.contents(of: "\(base)/modules.builtin"), as: UTF8.self)
+            let dependencies: ModuleDependencies
+            let builtInModules: ModuleDependencies
+            do throws(AssemblyFault) {
+                dependencies = try ModuleDependencies(text)
+                builtInModules = try ModuleDependencies(
+                    builtIn.split(separator: "\n").map { "\($0):\n" }.joined())
+                for pattern in manifest.initrd.modules
+                where dependencies.closure(of: [pattern]).isEmpty && builtInModules.closure(of: [pattern]).isEmpty {
+                    throw AssemblyFault(
+                        .missing, "no module of the kernel \(kernelRelease) matches '\(pattern)'",
+                        at: .named("initrd.modules"))
+                }
+            } catch {
+                throw FileTreeFault(.notFound, "the modules cannot be chosen", cause: error)
+            }
+            for path in dependencies.closure(of: InitrdContents.modules + manifest.initrd.modules).sorted() {
+                try builder.copy("\(base)/\(path)")
+            }
+            for path in image.sortedPaths() where path.hasPrefix("\(base)/modules.") { try builder.copy(path) }
+        } catch {
+            throw AssemblyFault(.missing, "the initrd's modules are not in the image", cause: error)
+        }
+    }
+}
+
+/// A tree that takes files from the image with whatever they need to run.
+private struct Closure {
+    let image: FileTree
+    private let epoch: Int64
+    private(set) var tree: FileTree
+
+    init(image: FileTree, epoch: Int64) {
+        self.image = image
+        self.epoch = epoch
+        tree = FileTree(modified: epoch)
+    }
+
+    /// `/bin`, `/lib` and the like, which are links on a merged-/usr system.
+    mutating func copyTopLevelLinks() throws(FileTreeFault) {
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            guard let inode = image[name], case .symbolicLink = inode.kind else { continue }
+            try insert(inode, at: name)
+        }
+        for directory in ["usr/bin", "usr/sbin", "usr/lib"] { try makeDirectory(directory) }
+    }
+
+    mutating func makeDirectory(_ path: String) throws(FileTreeFault) {
+        guard tree[path] == nil else { return }
+        try tree.insert(FileInode(.directory, permissions: 0o755, modified: epoch), at: path)
+    }
+
+    mutating func write(_ path: String, _ bytes: [UInt8]) throws(FileTreeFault) {
+        try tree.insert(FileInode(.regular(.bytes(bytes)), permissions: 0o644, modified: epoch), at: path)
+    }
+
+    mutating func link(_ path: String, to target: String) throws(FileTreeFault) {
+        try tree.insert(FileInode(.symbolicLink(target: target), permissions: 0o777, modified: epoch), at: path)
+    }
+
+    private mutating func insert(_ inode: FileInode, at path: String) throws(FileTreeFault) {
+        var inode = inode
+        // The kernel's unpacker keeps times, and nothing in an initrd asks for them.
+        inode.modified = epoch
+        inode.extendedAttributes = [:]
+        try tree.insert(inode, at: path)
+    }
+
+    /// Copies the file at `path`, every link on the way to it, and the libraries it needs.
+    mutating func copy(_ path: String) throws(FileTreeFault) {
+        let parts = path.split(separator: "/")
+        guard let name = parts.last, let directory = image.resolve(parts.dropLast().joined(separator: "/")) else {
+            throw FileTreeFault(.notFound, "there is no such file in the image", at: .path("/" + path))
+        }
+        let real = directory.isEmpty ? String(name) : "\(directory)/\(name)"
+        guard let inode = image[real] else {
+            throw FileTreeFault(.notFound, "there is no such file in the image", at: .path("/" + path))
+        }
+        guard tree[real] == nil else { return }
+        switch inode.kind {
+        case .directory:
+            try insert(inode, at: real)
+            for child in image.descendants(of: real).sorted() { try copy(child) }
+        case .regular:
+            try insert(inode, at: real)
+            if inode.permissions & 0o111 != 0 || real.contains(".so") {
+                if let elf = ElfFile(try image.contents(of: real)) { try copyLibraries(of: elf, at: real) }
+            }
+        case .symbolicLink(let target):
+            try insert(inode, at: real)
+            let next = target.hasPrefix("/") ? target : "\(directory)/\(target)"
+            if image.resolve(next) != nil { try copy(next) }
+        case .characterDevice, .blockDevice, .fifo: try insert(inode, at: real)
+        }
+    }
+
+    private mutating func copyLibraries(of elf: ElfFile, at path: String) throws(FileTreeFault) {
+        if let interpreter = elf.interpreter { try copy(String(interpreter.drop { $0 == "/" })) }
+        for name in elf.needed {
+            guard let library = locate(name, for: elf, at: path) else {
+                throw FileTreeFault(.notFound, "the library '\(name)' is not in the image", at: .path("/" + path))
+            }
+            try copy(library)
+        }
+        for optional in elf.optional where InitrdContents.features.contains(optional.feature) {
+            for name in optional.names {
+                guard let library = locate(name, for: elf, at: path) else { continue }
+                try copy(library)
+                break
+            }
+        }
+    }
+
+    private func locate(_ name: String, for elf: ElfFile, at path: String) -> String? {
+        let directory = path.split(separator: "/").dropLast().joined(separator: "/")
+        // A library beside the one that needs it is found through whoever loaded that one.
+        let own = elf.searchPaths.map { $0.replacingOrigin(with: "/" + directory) } + ["/" + directory]
+        let usual = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64"]
+        return (own + usual).lazy.map { String($0.drop { $0 == "/" }) + "/" + name }.first { image.resolve($0) != nil }
+    }
+}
+
+extension String {
+    fileprivate func replacingOrigin(with directory: String) -> String {
+        hasPrefix("$ORIGIN") ? directory + dropFirst("$ORIGIN".count) : self
+    }
+}

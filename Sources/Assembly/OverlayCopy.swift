@@ -1,0 +1,79 @@
+import Fault
+import FileIO
+import FileTree
+import SystemPackage
+
+/// Copies an overlay directory over the root.
+///
+/// Owners are root and modes 0755 or 0644, whatever the checkout has, unless the overlay's `.ballast-modes` says otherwise:
+/// one line a path, `MODE OWNER GROUP /PATH`, with `#` for comments.
+struct OverlayCopy {
+    static let modesFile = ".ballast-modes"
+
+    private struct Attributes {
+        let permissions: UInt16
+        let owner: String
+        let group: String
+    }
+
+    let root: RootDirectory
+    let accounts: Accounts
+
+    func copy(_ overlay: FilePath) throws(AssemblyFault) {
+        let tree = try attempt("cannot read the overlay", at: .path(overlay.string)) {
+            try FileTree(scanning: overlay, latestTime: 0)
+        }
+        let modes = try Self.modes(of: overlay)
+        if let stranger = modes.keys.sorted().first(where: { tree[$0] == nil }) {
+            throw AssemblyFault(
+                .missing, "names '/\(stranger)', which the overlay does not have",
+                at: .path(overlay.appending(Self.modesFile).string))
+        }
+        for path in tree.sortedPaths() where !path.isEmpty && path != Self.modesFile {
+            guard let inode = tree[path] else { continue }
+            let given = modes[path]
+            let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, for: path) } ?? 0
+            let group = try given.map { (a) throws(AssemblyFault) in try accounts.group(a.group, for: path) } ?? 0
+            switch inode.kind {
+            case .directory:
+                let isNew = try !root.exists(path)
+                try root.makeDirectory(path)
+                if isNew || given != nil {
+                    try root.setAttributes(
+                        ofDirectory: path, permissions: given?.permissions ?? 0o755, owner: owner, group: group)
+                }
+            case .regular(let content):
+                let bytes = try attempt("cannot read the overlay's file", at: .path(path)) { try content.load() }
+                let usual: UInt16 = inode.permissions & 0o111 == 0 ? 0o644 : 0o755
+                try root.replaceFile(
+                    path, with: bytes, permissions: given?.permissions ?? usual, owner: owner, group: group)
+            case .symbolicLink(let target):
+                try root.removeFile(path)
+                try root.makeSymbolicLink(path, to: target, owner: owner, group: group)
+            case .characterDevice, .blockDevice, .fifo:
+                throw AssemblyFault(
+                    .invalidRequest, "an overlay holds files, directories and symbolic links only",
+                    at: .path(overlay.appending(path).string))
+            }
+        }
+    }
+
+    private static func modes(of overlay: FilePath) throws(AssemblyFault) -> [String: Attributes] {
+        let path = overlay.appending(modesFile)
+        guard path.exists else { return [:] }
+        let text = try attempt("cannot read the overlay's modes") { try path.text(limit: 1 << 20) }
+        var modes: [String: Attributes] = [:]
+        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let fields = line.split(separator: " ", maxSplits: 3).map(String.init)
+            if fields.isEmpty || line.hasPrefix("#") { continue }
+            guard fields.count == 4, let mode = UInt16(fields[0], radix: 8), mode <= 0o7777, fields[3].hasPrefix("/")
+            else {
+                throw AssemblyFault(
+                    .invalidRequest, "expected 'MODE OWNER GROUP /PATH', such as '0600 root root /etc/secret'",
+                    at: .position(path: path.string, line: number + 1, column: 1))
+            }
+            modes[String(fields[3].dropFirst())] = Attributes(permissions: mode, owner: fields[1], group: fields[2])
+        }
+        return modes
+    }
+}

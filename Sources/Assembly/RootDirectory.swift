@@ -1,0 +1,187 @@
+import CLinux
+import Fault
+import FileIO
+import Glibc
+import SystemPackage
+
+/// The directory that becomes the image's root, written so that no path and no symbolic link in it leads out.
+///
+/// Every path is resolved by openat2(2) with RESOLVE_IN_ROOT, as a chroot would, which also makes `/lib/x` land in `/usr/lib/x`
+/// on a merged-/usr tree. One value is for one thread.
+final class RootDirectory {
+    let path: FilePath
+    private let descriptor: CInt
+    private var parents: [String: CInt] = [:]
+
+    init(_ path: FilePath) throws(AssemblyFault) {
+        self.path = path
+        descriptor = Glibc.open(path.string, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw AssemblyFault(
+                .inputOutput, "cannot open the root directory", at: .path(path.string), cause: Errno(rawValue: errno))
+        }
+    }
+
+    deinit {
+        forgetParents()
+        close(descriptor)
+    }
+
+    private func forgetParents() {
+        for parent in parents.values { close(parent) }
+        parents.removeAll(keepingCapacity: true)
+    }
+
+    /// The components of a path from an archive or a manifest, checked.
+    static func components(of path: String) throws(AssemblyFault) -> [String] {
+        let components = path.split(separator: "/").filter { $0 != "." }.map(String.init)
+        guard !components.contains(".."), !path.utf8.contains(0) else {
+            throw AssemblyFault(.badPackage, "a path that leaves the image's root", at: .path(path))
+        }
+        return components
+    }
+
+    private func failure(_ what: String, _ path: String) -> AssemblyFault {
+        let cause = Errno(rawValue: errno)
+        return AssemblyFault(
+            .inputOutput, what, at: .path(path),
+            remedy: cause == .noSpace
+                ? "free space on the build directory's file system, or name another by TMPDIR" : nil,
+            cause: cause)
+    }
+
+    /// The open directory that a path's last component is in, made where it is missing, and that component.
+    private func parent(of path: String) throws(AssemblyFault) -> (directory: CInt, name: String) {
+        var components = try Self.components(of: path)
+        guard let name = components.popLast() else { return (descriptor, ".") }
+        return (try directory(components), name)
+    }
+
+    private func directory(_ components: [String]) throws(AssemblyFault) -> CInt {
+        if components.isEmpty { return descriptor }
+        let key = components.joined(separator: "/")
+        if let known = parents[key] { return known }
+        var found = ballast_open_in_root(descriptor, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+        if found < 0, errno == ENOENT {
+            let above = try directory(components.dropLast())
+            guard let name = components.last, mkdirat(above, name, 0o755) == 0 || errno == EEXIST else {
+                throw failure("cannot make the directory", key)
+            }
+            found = ballast_open_in_root(descriptor, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+        }
+        guard found >= 0 else { throw failure("cannot enter the directory", key) }
+        if parents.count >= 256 { forgetParents() }
+        parents[key] = found
+        return found
+    }
+
+    /// Makes a directory; one that is there, or a symbolic link to one, stays as it is.
+    func makeDirectory(_ path: String) throws(AssemblyFault) {
+        _ = try directory(Self.components(of: path))
+    }
+
+    /// Sets a directory's mode and owner.
+    func setAttributes(ofDirectory path: String, permissions: UInt16, owner: UInt32, group: UInt32)
+        throws(AssemblyFault)
+    {
+        let directory = try directory(Self.components(of: path))
+        guard fchown(directory, owner, group) == 0, fchmod(directory, mode_t(permissions)) == 0 else {
+            throw failure("cannot set the directory's mode and owner", path)
+        }
+    }
+
+    /// Whether a file of any kind has this path, its last component not followed.
+    func exists(_ path: String) throws(AssemblyFault) -> Bool {
+        let (directory, name) = try parent(of: path)
+        return faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+    }
+
+    /// Removes what has this path unless it is a directory.
+    func removeFile(_ path: String) throws(AssemblyFault) {
+        let (directory, name) = try parent(of: path)
+        guard unlinkat(directory, name, 0) == 0 || errno == ENOENT else { throw failure("cannot replace", path) }
+    }
+
+    /// Writes a new regular file, whose data `fill` gives.
+    func writeFile(
+        _ path: String, permissions: UInt16, owner: UInt32, group: UInt32, modified: Int64? = nil,
+        extendedAttributes: [String: [UInt8]] = [:],
+        fill: (_ write: (UnsafeRawBufferPointer) throws(AssemblyFault) -> Void) throws(AssemblyFault) -> Void
+    ) throws(AssemblyFault) {
+        let (directory, name) = try parent(of: path)
+        let raw = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard raw >= 0 else { throw failure("cannot create", path) }
+        let file = OpenFile(owning: FileDescriptor(rawValue: raw), path: FilePath(path))
+        try fill { (bytes) throws(AssemblyFault) in
+            do throws(FileIOFault) { try file.append(bytes) } catch {
+                throw AssemblyFault(.inputOutput, "cannot write into the image's root", at: .path(path), cause: error)
+            }
+        }
+        // The owner before the mode: changing the owner clears set-user-ID bits and capabilities.
+        guard fchown(raw, owner, group) == 0, fchmod(raw, mode_t(permissions)) == 0 else {
+            throw failure("cannot set the mode and owner", path)
+        }
+        for (attribute, value) in extendedAttributes {
+            guard value.withUnsafeBytes({ ballast_set_attribute(raw, attribute, $0.baseAddress, $0.count) }) == 0 else {
+                throw failure("cannot set the extended attribute \(attribute)", path)
+            }
+        }
+        if let modified { setTime(modified) { futimens(raw, $0) } }
+    }
+
+    /// Writes `bytes` as a file, replacing what is there.
+    func replaceFile(
+        _ path: String, with bytes: [UInt8], permissions: UInt16 = 0o644, owner: UInt32 = 0, group: UInt32 = 0
+    ) throws(AssemblyFault) {
+        try removeFile(path)
+        try writeFile(path, permissions: permissions, owner: owner, group: group) { (write) throws(AssemblyFault) in
+            var failure: AssemblyFault?
+            bytes.withUnsafeBytes { buffer in
+                do throws(AssemblyFault) { try write(buffer) } catch { failure = error }
+            }
+            if let failure { throw failure }
+        }
+    }
+
+    /// Writes `text` as a file, replacing what is there.
+    func replaceFile(_ path: String, with text: String, permissions: UInt16 = 0o644) throws(AssemblyFault) {
+        try replaceFile(path, with: Array(text.utf8), permissions: permissions)
+    }
+
+    func makeSymbolicLink(
+        _ path: String, to target: String, owner: UInt32 = 0, group: UInt32 = 0, modified: Int64? = nil
+    ) throws(AssemblyFault) {
+        let (directory, name) = try parent(of: path)
+        guard symlinkat(target, directory, name) == 0 else { throw failure("cannot make the symbolic link", path) }
+        guard fchownat(directory, name, owner, group, AT_SYMLINK_NOFOLLOW) == 0 else {
+            throw failure("cannot set the owner", path)
+        }
+        if let modified { setTime(modified) { utimensat(directory, name, $0, AT_SYMLINK_NOFOLLOW) } }
+    }
+
+    func makeHardLink(_ path: String, to target: String) throws(AssemblyFault) {
+        // The first descriptor may be evicted while the second is looked up, so each is held on its own.
+        let (targetDirectory, targetName) = try parent(of: target)
+        let held = dup(targetDirectory)
+        defer { close(held) }
+        let (directory, name) = try parent(of: path)
+        guard linkat(held, targetName, directory, name, 0) == 0 else {
+            throw failure("cannot make the hard link to '\(target)'", path)
+        }
+    }
+
+    func makeNode(_ path: String, mode: UInt32, device: UInt64, owner: UInt32, group: UInt32) throws(AssemblyFault) {
+        let (directory, name) = try parent(of: path)
+        guard mknodat(directory, name, mode, dev_t(device)) == 0,
+            fchownat(directory, name, owner, group, AT_SYMLINK_NOFOLLOW) == 0,
+            fchmodat(directory, name, mode & 0o7777, 0) == 0
+        else { throw failure("cannot make the device node", path) }
+    }
+
+    private func setTime(_ seconds: Int64, _ call: (UnsafePointer<timespec>) -> CInt) {
+        let time = timespec(tv_sec: Int(seconds), tv_nsec: 0)
+        _ = withUnsafePointer(to: (time, time)) { pair in
+            pair.withMemoryRebound(to: timespec.self, capacity: 2) { call($0) }
+        }
+    }
+}

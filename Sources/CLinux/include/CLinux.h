@@ -1,0 +1,27 @@
+#pragma once
+// What Linux has and Swift's Glibc module does not: calls behind macros, and calls that glibc 2.36 does not wrap.
+// The header includes nothing that Glibc has too, so that no type belongs to two modules.
+#include <stddef.h>
+#include <stdint.h>
+
+// Size in bytes of the block device behind `descriptor`; 0 or -1 with errno.
+int ballast_block_device_size(int descriptor, uint64_t *bytes);
+// Size in bytes of its logical sectors; 0 or -1 with errno.
+int ballast_block_device_sector_size(int descriptor, int *bytes);
+// Writes back and drops the device's page cache, so that a read that follows comes from the medium; 0 or -1 with errno.
+int ballast_block_device_drop_cache(int descriptor);
+
+// openat2(2) with RESOLVE_IN_ROOT: `directory` is the root of every symbolic link on the way. A descriptor or -1 with errno.
+int ballast_open_in_root(int directory, const char *path, int flags, unsigned mode);
+
+unsigned ballast_device_major(uint64_t device);
+unsigned ballast_device_minor(uint64_t device);
+uint64_t ballast_make_device(unsigned major, unsigned minor);
+
+// llistxattr(2), lgetxattr(2) and fsetxattr(2).
+long ballast_list_attributes(const char *path, void *names, size_t size);
+long ballast_get_attribute(const char *path, const char *name, void *value, size_t size);
+int ballast_set_attribute(int descriptor, const char *name, const void *value, size_t size);
+
+// copy_file_range(2): shares blocks where the file system can. Bytes copied, 0 at the end, or -1 with errno.
+long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count);

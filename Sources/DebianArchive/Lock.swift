@@ -1,0 +1,118 @@
+public import Cryptography
+public import Fault
+
+/// The exact packages of an image: the only thing a build may read packages by.
+public struct Lock: Sendable, Hashable {
+    /// The machine the packages are for, by Debian's name.
+    public var architecture: String
+    /// The suites that were looked at, in the manifest's order.
+    public var suites: [LockedSuite]
+    /// The packages, sorted by name.
+    public var packages: [LockedPackage]
+    /// The digest of the manifest that this lock was made for.
+    public var manifestDigest: SHA256Digest
+
+    /// A lock of `packages`, in any order.
+    public init(
+        architecture: String, suites: [LockedSuite], packages: [LockedPackage], manifestDigest: SHA256Digest
+    ) {
+        self.architecture = architecture
+        self.suites = suites
+        self.packages = packages.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+        self.manifestDigest = manifestDigest
+    }
+
+    /// The date of the newest suite in seconds since 1970: SOURCE_DATE_EPOCH of every build from this lock.
+    public var epoch: Int64 { suites.map(\.date).max() ?? 0 }
+
+    /// The bytes of all packages together.
+    public var downloadSize: Int64 { packages.reduce(0) { $0 + $1.size } }
+
+    /// Refuses a lock that was made for another manifest.
+    public func requireFresh(for digest: SHA256Digest, path: String) throws(DebianArchiveFault) {
+        guard digest == manifestDigest else {
+            throw DebianArchiveFault(
+                .lockStale, "the manifest has changed since this lock was made", at: .path(path),
+                remedy: "run 'ballast lock' again")
+        }
+    }
+}
+
+/// A suite as it was when the lock was made.
+public struct LockedSuite: Sendable, Hashable {
+    /// Its name.
+    public var name: String
+    /// The date of its Release file, in seconds since 1970.
+    public var date: Int64
+    /// The SHA-256 of its InRelease file.
+    public var digest: SHA256Digest
+
+    /// A suite of the name, date and digest.
+    public init(name: String, date: Int64, digest: SHA256Digest) {
+        self.name = name
+        self.date = date
+        self.digest = digest
+    }
+}
+
+/// A package as the lock names it.
+public struct LockedPackage: Sendable, Hashable {
+    /// Its name.
+    public var name: String
+    /// Its version.
+    public var version: String
+    /// Its architecture, or `all`.
+    public var architecture: String
+    /// Where it is, relative to the mirror's base address.
+    public var path: String
+    /// Its length in bytes.
+    public var size: Int64
+    /// Its SHA-256.
+    public var digest: SHA256Digest
+    /// The suite it was found in, which says from which mirror it comes.
+    public var suite: String
+
+    /// A package of these properties; `Lock.load` checks them, this does not.
+    public init(
+        name: String, version: String, architecture: String, path: String, size: Int64, digest: SHA256Digest,
+        suite: String
+    ) {
+        self.name = name
+        self.version = version
+        self.architecture = architecture
+        self.path = path
+        self.size = size
+        self.digest = digest
+        self.suite = suite
+    }
+
+    package init(_ entry: PackageIndex.Entry, suite: String) {
+        self.init(
+            name: entry.name, version: entry.version, architecture: entry.architecture, path: entry.path,
+            size: entry.size, digest: entry.digest, suite: suite)
+    }
+
+    /// The most bytes a package may have.
+    static let sizeLimit: Int64 = 4 << 30
+
+    /// Debian policy, sections 5.6.1 and 5.6.12, and a path that stays below where it is looked for.
+    static func isValid(name: String, version: String, path: String, size: Int64) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: false
+            }
+        }
+        func consists(_ text: String, of punctuation: String) -> Bool {
+            !text.isEmpty && text.utf8.count <= 512
+                && text.utf8.allSatisfy { isAlphanumeric($0) || punctuation.utf8.contains($0) }
+        }
+        let components = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        return consists(name, of: "+-.") && consists(version, of: ".+-:~") && consists(path, of: "/.+-:~_%")
+            && path.hasSuffix(".deb")
+            && !components.contains { $0.isEmpty || $0.elementsEqual(".".utf8) || $0.elementsEqual("..".utf8) }
+            && (1...sizeLimit).contains(size)
+    }
+}

@@ -1,0 +1,74 @@
+public import Cryptography
+import Fault
+
+/// The packages of one suite, for one machine.
+public struct PackageIndex: Sendable {
+    /// The suite.
+    public let suite: String
+    /// How apt ranks the suite: see `ReleaseFile.priority`.
+    public let priority: Int
+    /// The packages, in the order of the index.
+    public let entries: [Entry]
+    /// The text of the index, as libsolv reads it.
+    let text: [UInt8]
+
+    /// One package.
+    public struct Entry: Sendable, Hashable {
+        /// Its name.
+        public let name: String
+        /// Its version.
+        public let version: String
+        /// Its architecture, or `all`.
+        public let architecture: String
+        /// Where it is, relative to the mirror's base address.
+        public let path: String
+        /// Its length in bytes.
+        public let size: Int64
+        /// Its SHA-256.
+        public let digest: SHA256Digest
+        /// The fields Pre-Depends and Depends, joined as one list.
+        let dependencies: String
+        /// The field Recommends.
+        let recommendations: String
+        /// Whether every system has it: Essential, or of priority `required`.
+        let isBase: Bool
+        /// 0 for required to 4 for extra: among providers of a virtual package apt prefers the lower.
+        let importance: Int
+    }
+
+    /// Reads the text of a Packages index.
+    package init(text: [UInt8], suite: String, priority: Int, source: String) throws(DebianArchiveFault) {
+        self.suite = suite
+        self.priority = priority
+        self.text = text
+        var parser = Deb822Parser(text, source: source)
+        var entries: [Entry] = []
+        while let paragraph = try parser.next() { entries.append(try Entry(paragraph)) }
+        self.entries = entries
+    }
+}
+
+extension PackageIndex.Entry {
+    private static let priorities = ["required": 0, "important": 1, "standard": 2, "optional": 3, "extra": 4]
+
+    fileprivate init(_ paragraph: Deb822Paragraph) throws(DebianArchiveFault) {
+        name = try paragraph.required("Package")
+        version = try paragraph.required("Version")
+        architecture = try paragraph.required("Architecture")
+        path = try paragraph.required("Filename")
+        let sizeText = try paragraph.required("Size")
+        let digestText = try paragraph.required("SHA256")
+        guard let size = Int64(sizeText), let digest = SHA256Digest(hexadecimal: digestText) else {
+            throw paragraph.malformed("'\(name)' has a wrong Size or SHA256")
+        }
+        self.size = size
+        self.digest = digest
+        dependencies = [paragraph["Pre-Depends"], paragraph["Depends"]].compactMap { $0 }.joined(separator: ", ")
+        recommendations = paragraph["Recommends"] ?? ""
+        importance = Self.priorities[paragraph["Priority"] ?? "optional"] ?? 3
+        isBase = paragraph["Essential"] == "yes" || importance == 0
+        guard LockedPackage.isValid(name: name, version: version, path: path, size: size) else {
+            throw paragraph.malformed("'\(name)' has a name, version, size or path that no package has")
+        }
+    }
+}

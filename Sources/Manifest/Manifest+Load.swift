@@ -1,0 +1,173 @@
+public import Fault
+import Glibc
+public import SystemPackage
+
+extension Manifest {
+    /// Reads the manifest at `path` and all that it includes.
+    ///
+    /// - Throws: every problem of all files at once: a single one as itself, more as one fault with a line for each.
+    public static func load(_ path: FilePath) throws(ManifestFault) -> Manifest {
+        switch MergedManifest.load(path) {
+        case .success(let merged): try Manifest(merged, source: path)
+        case .failure(let problems): throw problems.fault
+        }
+    }
+
+    /// The typed form of a merged manifest.
+    public init(_ merged: MergedManifest, source: FilePath) throws(ManifestFault) {
+        let root = TypedNode(node: merged.tree, path: "")
+        product = try root.string("product")
+        architecture = try root.choice("architecture")
+        let distribution = try root.below("distribution")
+        self.distribution = Distribution(
+            release: try distribution.string("release"), suites: distribution.strings("suites"),
+            components: distribution.strings("components"))
+        let packages = try root.below("packages")
+        self.packages = Packages(
+            install: packages.strings("install"), remove: packages.strings("remove"),
+            excludedPaths: packages.strings("exclude_paths"), installsRecommends: try packages.bool("recommends"))
+        let kernel = try root.below("kernel")
+        self.kernel = Kernel(
+            package: try kernel.string("package"), commandLine: kernel.strings("command_line"),
+            modules: kernel.strings("modules"))
+        let initrd = try root.below("initrd")
+        self.initrd = Initrd(modules: initrd.strings("modules"), files: initrd.strings("files"))
+        overlays = root.strings("overlays")
+        overlayDirectories = root.list("overlays").compactMap { $0.absolutePath }
+        files = try root.map("files") { file throws(ManifestFault) in
+            InlineFile(
+                path: try file.string("path"), content: try file.string("content"),
+                mode: UInt16(try file.string("mode"), radix: 8) ?? 0o644, owner: try file.string("owner"),
+                group: try file.string("group"))
+        }
+        let units = try root.below("units")
+        self.units = Units(
+            enable: units.strings("enable"), disable: units.strings("disable"), mask: units.strings("mask"),
+            presets: units.strings("presets"))
+        users = try root.map("users") { user throws(ManifestFault) in
+            User(
+                name: try user.string("name"), uid: user.optionalInteger("uid"), gecos: user.optionalString("gecos"),
+                home: user.optionalString("home"), shell: user.optionalString("shell"))
+        }
+        groups = try root.map("groups") { group throws(ManifestFault) in
+            Group(
+                name: try group.string("name"), gid: group.optionalInteger("gid"), members: group.strings("members"))
+        }
+        etc = try root.choice("etc")
+        let disk = try root.below("disk")
+        self.disk = Disk(
+            esp: try disk.bytes("esp"), slot: try disk.bytes("slot"), varMinimum: try disk.bytes("var_minimum"),
+            sectorSize: try disk.integer("sector_size"))
+        health = try root.map("health") { check throws(ManifestFault) in
+            HealthCheck(
+                name: try check.string("name"), timeout: try check.seconds("timeout"), probe: try Self.probe(check))
+        }
+        let update = try root.below("update")
+        self.update = Update(
+            url: update.optionalString("url"), channel: try update.string("channel"),
+            interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
+            reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
+        let boot = try root.below("boot")
+        self.boot = Boot(tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"))
+        digest = merged.digest
+        self.source = source
+    }
+
+    private static func probe(_ check: TypedNode) throws(ManifestFault) -> HealthCheck.Probe {
+        if let unit = check.optionalString("unit") { return .unit(unit) }
+        if check.optional("command") != nil { return .command(check.strings("command")) }
+        if let address = check.optionalString("http") { return .http(address) }
+        if let endpoint = check.optionalString("tcp") { return .tcp(endpoint) }
+        guard try check.bool("containerd") else {
+            throw ManifestFault(
+                .badValue, "'containerd' is false, expected true", at: check.node["containerd"]?.origin?.place,
+                remedy: "remove the check instead")
+        }
+        return .containerd
+    }
+}
+
+/// A node of the merged tree, read as the type that the schema already made sure of.
+private struct TypedNode {
+    let node: ManifestNode
+    let path: String
+
+    private func fault(_ key: String) -> ManifestFault {
+        ManifestFault(
+            .missingKey, "'\(path.isEmpty ? key : "\(path).\(key)")' has no value", at: node.origin?.place)
+    }
+
+    func optional(_ key: String) -> TypedNode? {
+        node[key].map { TypedNode(node: $0, path: path.isEmpty ? key : "\(path).\(key)") }
+    }
+
+    func below(_ key: String) throws(ManifestFault) -> TypedNode {
+        guard let child = optional(key) else { throw fault(key) }
+        return child
+    }
+
+    func optionalString(_ key: String) -> String? { node[key]?.text }
+
+    func string(_ key: String) throws(ManifestFault) -> String {
+        guard let text = node[key]?.text else { throw fault(key) }
+        return text
+    }
+
+    func optionalInteger(_ key: String) -> Int? {
+        if case .integer(let value) = node[key]?.content { Int(exactly: value) } else { nil }
+    }
+
+    func integer(_ key: String) throws(ManifestFault) -> Int {
+        guard let value = optionalInteger(key) else { throw fault(key) }
+        return value
+    }
+
+    func bool(_ key: String) throws(ManifestFault) -> Bool {
+        guard case .boolean(let value) = node[key]?.content else { throw fault(key) }
+        return value
+    }
+
+    func choice<Choice: RawRepresentable<String>>(_ key: String) throws(ManifestFault) -> Choice {
+        guard let choice = Choice(rawValue: try string(key)) else { throw fault(key) }
+        return choice
+    }
+
+    func bytes(_ key: String) throws(ManifestFault) -> Int64 {
+        guard let bytes = Quantity.bytes(try string(key)) else { throw fault(key) }
+        return bytes
+    }
+
+    func seconds(_ key: String) throws(ManifestFault) -> Int {
+        guard let seconds = Quantity.seconds(try string(key)) else { throw fault(key) }
+        return seconds
+    }
+
+    func list(_ key: String) -> [TypedNode] {
+        (node[key]?.elements ?? []).enumerated().map { TypedNode(node: $1, path: "\(path).\(key)[\($0)]") }
+    }
+
+    func strings(_ key: String) -> [String] { list(key).compactMap(\.node.text) }
+
+    func map<Element>(
+        _ key: String, _ transform: (TypedNode) throws(ManifestFault) -> Element
+    ) throws(ManifestFault) -> [Element] {
+        var elements: [Element] = []
+        for child in list(key) { elements.append(try transform(child)) }
+        return elements
+    }
+
+    /// A path of the build machine: relative to the file that names it, and absolute from here on.
+    var absolutePath: FilePath? {
+        guard let text = node.text, let origin = node.origin else { return nil }
+        return origin.resolve(text).absolute
+    }
+}
+
+extension FilePath {
+    /// This path from the root, seen from the working directory of now.
+    fileprivate var absolute: FilePath {
+        guard isRelative, let directory = getcwd(nil, 0) else { return self }
+        defer { free(directory) }
+        return FilePath(platformString: directory).pushing(self).lexicallyNormalized()
+    }
+}

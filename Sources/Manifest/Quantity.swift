@@ -1,0 +1,53 @@
+/// Sizes and durations as manifests write them.
+package enum Quantity {
+    /// The bytes in `512 MiB`: a whole number and a binary unit, with or without a space between them.
+    package static func bytes(_ text: String) -> Int64? {
+        guard let (number, unit) = split(text[...]),
+            let factor = ["KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40][unit.drop { $0 == " " }]
+        else { return nil }
+        let (bytes, overflow) = number.multipliedReportingOverflow(by: Int64(1) << factor)
+        return overflow ? nil : bytes
+    }
+
+    /// The seconds in `90s`, `15m` or `1h30m`.
+    package static func seconds(_ text: String) -> Int? {
+        var rest = text[...]
+        var total: Int64 = 0
+        var lastFactor = Int64.max
+        while !rest.isEmpty {
+            guard let (number, tail) = split(rest), let unit = tail.first,
+                let factor: Int64 = ["s": 1, "m": 60, "h": 3600, "d": 86_400][unit], factor < lastFactor
+            else { return nil }
+            let (seconds, overflow) = number.multipliedReportingOverflow(by: factor)
+            let (sum, sumOverflow) = total.addingReportingOverflow(seconds)
+            guard !overflow, !sumOverflow else { return nil }
+            total = sum
+            lastFactor = factor
+            rest = tail.dropFirst()
+        }
+        return text.isEmpty ? nil : Int(exactly: total)
+    }
+
+    /// `bytes` as a manifest would write it.
+    static func text(bytes: Int64) -> String {
+        for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20)]
+        where bytes != 0 && bytes % (Int64(1) << shift) == 0 {
+            return "\(bytes >> shift) \(unit)"
+        }
+        return "\(bytes >> 10) KiB"
+    }
+
+    /// `seconds` as a manifest would write it.
+    static func text(seconds: Int) -> String {
+        for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] where seconds != 0 && seconds % factor == 0 {
+            return "\(seconds / factor)\(unit)"
+        }
+        return "\(seconds)s"
+    }
+
+    private static func split(_ text: Substring) -> (number: Int64, rest: Substring)? {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        guard let number = Int64(digits) else { return nil }
+        return (number, text.dropFirst(digits.count))
+    }
+}

@@ -1,0 +1,241 @@
+import JSON
+
+/// The part of the schema that says how the host runs; `Schema+Manifest.swift` has what the image is made of.
+extension Schema {
+    private static let unit = Schema(
+        doc: "",
+        kind: .string(
+            what: "a unit name with its type, such as 'sshd.service'",
+            pattern:
+                "[A-Za-z0-9:_.\\\\@-]+\\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)"))
+
+    static let units = Schema(
+        doc:
+            "Which units start. `enable` and `disable` become a preset file of systemd.preset(5), `mask` becomes links to "
+            + "/dev/null.",
+        kind: .mapping([
+            Key(
+                name: "enable",
+                schema: Schema(
+                    doc: "Units that start.", kind: .list(of: unit, .union), defaultValue: .value([]),
+                    example: "[containerd.service]")),
+            Key(
+                name: "disable",
+                schema: Schema(
+                    doc: "Units that do not start, though their package would have them start.",
+                    kind: .list(of: unit, .union), defaultValue: .value([]), example: "[apt-daily.timer]")),
+            Key(
+                name: "mask",
+                schema: Schema(
+                    doc: "Units that cannot start at all.", kind: .list(of: unit, .union), defaultValue: .value([]),
+                    example: "[systemd-firstboot.service]")),
+            Key(
+                name: "presets",
+                schema: Schema(
+                    doc: "Further lines of systemd.preset(5), after those of `enable` and `disable`.",
+                    kind: .list(
+                        of: Schema(
+                            doc: "",
+                            kind: .string(
+                                what: "a preset line, such as 'disable *'",
+                                pattern: "(enable|disable|ignore) [!-~]+( [!-~]+)*")),
+                        .union),
+                    defaultValue: .value([]), example: "[\"disable *\"]")),
+        ]))
+
+    private static let identifier = Kind.integer(0...4_294_967_294)
+
+    static let users = Schema(
+        doc: "System users, written as sysusers.d(5).",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping([
+                    Key(name: "name", schema: account.documented("The login name.", "web"), isRequired: true),
+                    Key(
+                        name: "uid",
+                        schema: Schema(
+                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                    Key(
+                        name: "gecos",
+                        schema: Schema(
+                            doc: "The full name.",
+                            kind: .string(what: "text without ':' and '\"'", pattern: "[^:\"\\u0000-\\u001f]*"),
+                            example: "Web server")),
+                    Key(name: "home", schema: absolutePath.documented("The home directory.", "/var/lib/web")),
+                    Key(name: "shell", schema: absolutePath.documented("The login shell.", "/usr/sbin/nologin")),
+                ])),
+            .keyed(by: "name")),
+        defaultValue: .value([]), example: "[{name: web, home: /var/lib/web}]")
+
+    static let groups = Schema(
+        doc: "System groups, written as sysusers.d(5).",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping([
+                    Key(name: "name", schema: account.documented("The group's name.", "web"), isRequired: true),
+                    Key(
+                        name: "gid",
+                        schema: Schema(
+                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                    Key(
+                        name: "members",
+                        schema: Schema(
+                            doc: "Users in the group.", kind: .list(of: account, .union), defaultValue: .value([]),
+                            example: "[web]")),
+                ])),
+            .keyed(by: "name")),
+        defaultValue: .value([]), example: "[{name: web, members: [deploy]}]")
+
+    static let etc = Schema(
+        doc:
+            "Where changes to /etc go: `persistent` keeps them on the var partition, `ephemeral` forgets them at reboot.",
+        kind: .word(oneOf: Manifest.EtcMode.allCases.map(\.rawValue)), defaultValue: .value("persistent"),
+        example: "ephemeral")
+
+    static let disk = Schema(
+        doc: "The sizes of the disk's partitions.",
+        kind: .mapping([
+            Key(
+                name: "esp",
+                schema: Schema(
+                    doc: "The EFI system partition; it holds the boot loader and a unified kernel image for each slot.",
+                    kind: .size((64 << 20)...(16 << 30), multipleOf: 1 << 20), defaultValue: .value("1 GiB"),
+                    example: "512 MiB")),
+            Key(
+                name: "slot",
+                schema: Schema(
+                    doc:
+                        "Each of the two root slots. An image that does not fit is refused when it is built, and a host's "
+                        + "slots never grow, so leave room.",
+                    kind: .size((64 << 20)...(1 << 40), multipleOf: 1 << 20), defaultValue: .value("1 GiB"),
+                    example: "2 GiB")),
+            Key(
+                name: "var_minimum",
+                schema: Schema(
+                    doc: "The least that must be left for /var, which takes the rest of the disk.",
+                    kind: .size((16 << 20)...(1 << 44), multipleOf: 1 << 20), defaultValue: .value("512 MiB"),
+                    example: "4 GiB")),
+            Key(
+                name: "sector_size",
+                schema: Schema(
+                    doc: "The disk's logical sector size in bytes.", kind: .integer(512...4096, oneOf: [512, 4096]),
+                    defaultValue: .value(512), example: "4096")),
+        ]))
+
+    static let probes = ["unit", "command", "http", "tcp", "containerd"]
+
+    static let health = Schema(
+        doc:
+            "What must hold before a boot counts as good. A boot whose checks do not hold within their time goes back to the "
+            + "other slot.",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping(
+                    [
+                        Key(
+                            name: "name",
+                            schema: Schema(
+                                doc: "The check's name, in unit names and in the host's history.",
+                                kind: .string(
+                                    what: "a name of lower-case letters, digits and '-'",
+                                    pattern: "[a-z][a-z0-9-]{0,39}"),
+                                example: "web-answers"),
+                            isRequired: true),
+                        Key(
+                            name: "timeout",
+                            schema: Schema(
+                                doc: "How long the check may take to hold.", kind: .duration(1...3600),
+                                defaultValue: .value("60s"), example: "90s")),
+                        Key(name: "unit", schema: unit.documented("This unit is active.", "nginx.service")),
+                        Key(
+                            name: "command",
+                            schema: Schema(
+                                doc: "This program, given with its arguments, ends with status 0.",
+                                kind: .list(
+                                    of: Schema(
+                                        doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*")),
+                                    .whole),
+                                example: "[/usr/bin/systemctl, is-system-running, --wait]")),
+                        Key(
+                            name: "http",
+                            schema: Schema(
+                                doc: "A GET of this address is answered with a status from 200 to 299.", kind: address,
+                                example: "http://127.0.0.1:8080/health")),
+                        Key(
+                            name: "tcp",
+                            schema: Schema(
+                                doc: "A connection to this host and port opens.",
+                                kind: .string(
+                                    what: "a host and port, such as '127.0.0.1:80'",
+                                    pattern: "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:]+\\]):[0-9]{1,5}"),
+                                example: "127.0.0.1:5432")),
+                        Key(
+                            name: "containerd",
+                            schema: Schema(
+                                doc: "containerd answers a version request on its socket.", kind: .boolean,
+                                example: "true")),
+                    ],
+                    exactlyOneOf: probes)),
+            .keyed(by: "name")),
+        defaultValue: .value([]), example: "[{name: containerd, timeout: 90s, containerd: true}]")
+
+    private static let address = Kind.string(
+        what: "an address that begins with 'http://' or 'https://'", pattern: "https?://[A-Za-z0-9\\[][!-~]*")
+
+    static let update = Schema(
+        doc: "How the host finds updates.",
+        kind: .mapping([
+            Key(
+                name: "url",
+                schema: Schema(
+                    doc: "The repository's address. Without one the host never asks by itself.", kind: address,
+                    example: "https://updates.example.org/containerd")),
+            Key(
+                name: "channel",
+                schema: Schema(
+                    doc: "The channel within the repository.",
+                    kind: .string(
+                        what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,39}"),
+                    defaultValue: .value("stable"), example: "beta")),
+            Key(
+                name: "interval",
+                schema: Schema(
+                    doc: "The time between two looks.", kind: .duration(1...2_592_000), defaultValue: .value("1h"),
+                    example: "15m")),
+            Key(
+                name: "jitter",
+                schema: Schema(
+                    doc: "The most that is added to the interval at random, so that hosts do not come all at once.",
+                    kind: .duration(0...2_592_000), defaultValue: .value("10m"), example: "30m")),
+            Key(
+                name: "reboot",
+                schema: Schema(
+                    doc: "What happens when an update is staged: `immediate` reboots, `manual` waits for an operator.",
+                    kind: .word(oneOf: Manifest.RebootPolicy.allCases.map(\.rawValue)), defaultValue: .value("manual"),
+                    example: "immediate")),
+            Key(
+                name: "trusted_root",
+                schema: Schema(
+                    doc:
+                        "The repository's root.json that the image trusts first, relative to the manifest that names it.",
+                    kind: .localPath(.file), example: "../repo/metadata/root.json")),
+        ]))
+
+    static let boot = Schema(
+        doc: "How the boot loader behaves.",
+        kind: .mapping([
+            Key(
+                name: "tries",
+                schema: Schema(
+                    doc: "How often a new version may try to prove itself before the other slot is taken.",
+                    kind: .integer(1...9), defaultValue: .value(3), example: "3")),
+            Key(
+                name: "timeout",
+                schema: Schema(
+                    doc: "How long the boot menu is shown.", kind: .duration(0...3600), defaultValue: .value("0s"),
+                    example: "5s")),
+        ]))
+}

@@ -1,0 +1,219 @@
+import JSON
+
+extension Schema {
+    /// The schema of a manifest.
+    package static let manifest = Schema(
+        doc: "A manifest describes one image.",
+        kind: .mapping([
+            Key(name: "product", schema: product, isRequired: true),
+            Key(name: "architecture", schema: architecture),
+            Key(name: "include", schema: include),
+            Key(name: "distribution", schema: distribution),
+            Key(name: "packages", schema: packages),
+            Key(name: "kernel", schema: kernel),
+            Key(name: "initrd", schema: initrd),
+            Key(name: "overlays", schema: overlays),
+            Key(name: "files", schema: files),
+            Key(name: "units", schema: units),
+            Key(name: "users", schema: users),
+            Key(name: "groups", schema: groups),
+            Key(name: "etc", schema: etc),
+            Key(name: "disk", schema: disk),
+            Key(name: "health", schema: health),
+            Key(name: "update", schema: update),
+            Key(name: "boot", schema: boot),
+        ]))
+
+    private static let product = Schema(
+        doc:
+            "The image's name. It becomes IMAGE_ID in os-release and the first part of file names, partition labels and "
+            + "boot entries.",
+        // An underscore separates product and version in all of those; a GPT label holds 36 characters for both.
+        kind: .string(what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,23}"),
+        example: "containerd")
+
+    private static let architecture = Schema(
+        doc: "The machine the image runs on, by Debian's name.",
+        kind: .word(oneOf: Manifest.Architecture.allCases.map(\.rawValue)), defaultValue: .value("amd64"),
+        example: "amd64")
+
+    private static let include = Schema(
+        doc:
+            "Other manifests this one is built on, relative to this file. They are merged in order, and this manifest on top: "
+            + "scalars override, mappings merge, lists append what is not there yet. A manifest that is reached twice "
+            + "counts once, at its first place.",
+        kind: .list(of: Schema(doc: "", kind: .localPath(.manifest)), .union), example: "[base.yaml]")
+
+    private static let distribution = Schema(
+        doc: "Where packages come from.",
+        kind: .mapping([
+            Key(
+                name: "release",
+                schema: Schema(
+                    doc: "The Debian release's code name.",
+                    kind: .string(what: "a code name", pattern: "[a-z][a-z0-9-]*"),
+                    defaultValue: .value("trixie"), example: "trixie")),
+            Key(
+                name: "suites",
+                schema: Schema(
+                    doc: "The suites `ballast lock` looks at. A suite whose name ends in `-security` is taken from the "
+                        + "security mirror.",
+                    kind: .list(
+                        of: Schema(doc: "", kind: .string(what: "a suite name", pattern: "[a-z][a-z0-9+.-]*")), .union),
+                    defaultValue: .derived("the release alone") { root in
+                        [.string(root["distribution"]?["release"]?.text ?? "trixie")]
+                    },
+                    example: "[trixie, trixie-updates, trixie-security]")),
+            Key(
+                name: "components",
+                schema: Schema(
+                    doc: "The archive's components.",
+                    kind: .list(
+                        of: Schema(doc: "", kind: .string(what: "a component name", pattern: "[a-z][a-z0-9-]*")), .union
+                    ),
+                    defaultValue: .value(["main"]), example: "[main, non-free-firmware]")),
+        ]))
+
+    /// Debian policy, section 5.6.1.
+    private static let packageName = Schema(
+        doc: "", kind: .string(what: "a package name", pattern: "[a-z0-9][a-z0-9+.-]+"))
+
+    private static let packages = Schema(
+        doc: "Which packages are in the image.",
+        kind: .mapping([
+            Key(
+                name: "install",
+                schema: Schema(
+                    doc:
+                        "Packages asked for. `ballast lock` adds what they depend on, and what every Debian system has "
+                        + "(essential and required packages).",
+                    kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[systemd, containerd]")),
+            Key(
+                name: "remove",
+                schema: Schema(
+                    doc: "Packages that must not be in the image: the lock is solved without them, and fails where "
+                        + "something needs one.",
+                    kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[tzdata-legacy]")),
+            Key(
+                name: "exclude_paths",
+                schema: Schema(
+                    doc: "Patterns of paths that are not unpacked. `*` matches any characters, `/` included.",
+                    kind: .list(
+                        of: Schema(doc: "", kind: .string(what: "an absolute path pattern", pattern: "/[!-~]+")), .union
+                    ),
+                    defaultValue: .value([]), example: "[/usr/share/doc/*, /usr/share/man/*]")),
+            Key(
+                name: "recommends",
+                schema: Schema(
+                    doc: "Whether recommended packages are installed too.", kind: .boolean,
+                    defaultValue: .value(false), example: "true")),
+        ]))
+
+    private static let modulePattern = Schema(
+        doc: "", kind: .string(what: "a module name or pattern", pattern: "[A-Za-z0-9_*?/.-]+"))
+
+    private static let kernel = Schema(
+        doc: "The kernel, its modules and its command line.",
+        kind: .mapping([
+            Key(
+                name: "package",
+                schema: Schema(
+                    doc: "The package that depends on the kernel image.",
+                    kind: .string(what: "a package name", pattern: "[a-z0-9][a-z0-9+.-]+"),
+                    defaultValue: .derived("`linux-image-cloud-` and the architecture") { root in
+                        .string("linux-image-cloud-\(root["architecture"]?.text ?? "amd64")")
+                    },
+                    example: "linux-image-cloud-amd64")),
+            Key(
+                name: "command_line",
+                schema: Schema(
+                    doc:
+                        "Arguments of the kernel command line. Ballast adds those that find and verify the root file system "
+                        + "itself, so that `root=`, `roothash=` and the like are refused here.",
+                    kind: .list(
+                        of: Schema(
+                            doc: "",
+                            kind: .string(
+                                what: "a kernel argument, and not one that Ballast sets",
+                                pattern: "(?!root=|roothash=|usr=|usrhash=|systemd\\.verity)[!-~]([ -~]*[!-~])?")),
+                        .union),
+                    defaultValue: .value([]), example: "[console=ttyS0, panic=10]")),
+            Key(
+                name: "modules",
+                schema: Schema(
+                    doc:
+                        "Patterns of the modules that stay in the image, by name or by path below the modules' directory; "
+                        + "what they depend on stays too. Empty keeps all.",
+                    kind: .list(of: modulePattern, .union), defaultValue: .value([]),
+                    example: "[virtio_*, overlay, kernel/net/netfilter/*]")),
+        ]))
+
+    static let absolutePath = Schema(
+        doc: "",
+        kind: .string(
+            what: "an absolute path without '.' and '..'",
+            pattern: "(/(?!\\.{1,2}(/|$))[^/\\u0000-\\u001f\\u007f]+)+"))
+
+    private static let initrd = Schema(
+        doc: "What the initrd holds beyond what it needs to find and verify the root file system.",
+        kind: .mapping([
+            Key(
+                name: "modules",
+                schema: Schema(
+                    doc: "Kernel modules by name or pattern, with what they depend on.",
+                    kind: .list(of: modulePattern, .union), defaultValue: .value([]), example: "[nvme, ahci]")),
+            Key(
+                name: "files",
+                schema: Schema(
+                    doc: "Files of the image that are in the initrd too. An executable brings its libraries.",
+                    kind: .list(of: absolutePath, .union), defaultValue: .value([]), example: "[/usr/sbin/blkid]")),
+        ]))
+
+    private static let overlays = Schema(
+        doc:
+            "Directories that are copied over the tree in this order, relative to the manifest that names them. A file "
+            + "`.ballast-modes` in one gives owners and modes.",
+        kind: .list(of: Schema(doc: "", kind: .localPath(.existingDirectory)), .union), defaultValue: .value([]),
+        example: "[../overlays/base]")
+
+    static let account = Schema(
+        doc: "", kind: .string(what: "a user or group name", pattern: "[a-z_][a-z0-9_-]{0,30}"))
+    private static let accountOrNumber = Schema(
+        doc: "", kind: .string(what: "a name or a number", pattern: "[a-z_][a-z0-9_-]{0,30}|[0-9]{1,10}"))
+
+    private static let files = Schema(
+        doc: "Small files, written after the overlays.",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping([
+                    Key(
+                        name: "path", schema: absolutePath.documented("Where the file is in the image.", "/etc/motd"),
+                        isRequired: true),
+                    Key(
+                        name: "content",
+                        schema: Schema(
+                            doc: "The whole content.", kind: .string(what: "a string", pattern: nil),
+                            example: "\"hello\\n\""),
+                        isRequired: true),
+                    Key(
+                        name: "mode",
+                        schema: Schema(
+                            doc: "The permission bits, in octal.",
+                            kind: .string(what: "an octal mode", pattern: "0?[0-7]{3,4}"),
+                            defaultValue: .value("0644"), example: "\"0600\"")),
+                    Key(name: "owner", schema: accountOrNumber.documented("The owner.", "root", default: "root")),
+                    Key(name: "group", schema: accountOrNumber.documented("The group.", "root", default: "root")),
+                ])),
+            .keyed(by: "path")),
+        defaultValue: .value([]), example: "[{path: /etc/motd, content: \"hello\\n\"}]")
+
+    /// This schema with a sentence, an example and a default of its own.
+    func documented(_ doc: String, _ example: String, default value: JSONValue? = nil) -> Schema {
+        var copy = self
+        copy.doc = doc
+        copy.example = example
+        if let value { copy.defaultValue = .value(value) }
+        return copy
+    }
+}

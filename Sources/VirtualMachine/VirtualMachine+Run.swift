@@ -1,0 +1,102 @@
+import Command
+public import Fault
+import FileIO
+import Glibc
+import Subprocess
+import SystemPackage
+
+extension VirtualMachine {
+    /// Runs with the serial console on this terminal until the guest powers off or the person ends QEMU (Ctrl-A X).
+    public func runInteractively(note: (String) -> Void) async throws(VirtualMachineFault) {
+        let work = try Self.workDirectory()
+        let choice = await chooseAccelerator()
+        if let text = choice.note { note(text) }
+        try await prepareSnapshot(work: work.path)
+        let command = try command(
+            accelerator: choice.accelerator, work: work.path, serial: "mon:stdio")
+        do {
+            let result = try await Subprocess.run(
+                .name(command.program), arguments: Arguments(command.arguments),
+                input: .fileDescriptor(.standardInput, closeAfterSpawningProcess: false),
+                output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
+                error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
+            guard result.terminationStatus.isSuccess else {
+                throw VirtualMachineFault(.notStarted, "QEMU ended with \(result.terminationStatus)")
+            }
+        } catch let fault as VirtualMachineFault {
+            throw fault
+        } catch {
+            throw VirtualMachineFault(
+                .notStarted, "cannot run QEMU", remedy: "install the package 'qemu-system-x86'", cause: error)
+        }
+    }
+
+    /// Boots and waits until the guest reports on the verdict port.
+    ///
+    /// - Parameter timeout: how long the guest may take.
+    /// - Returns: the guest's report: `boot-complete PRODUCT VERSION`.
+    /// - Throws: `noVerdict` with the console's last lines, or `failed` with what the guest said.
+    public func verdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
+        let work = try Self.workDirectory()
+        let choice = await chooseAccelerator()
+        if let text = choice.note { note(text) }
+        try await prepareSnapshot(work: work.path)
+        let console = work.path.appending("console.log")
+        let report = work.path.appending("verdict")
+        var command = try command(
+            accelerator: choice.accelerator, work: work.path, serial: "file:\(console)")
+        command.arguments += [
+            "-no-reboot", "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(report)", "-device",
+            "virtserialport,chardev=verdict,name=\(Self.verdictPort)",
+        ]
+        let deadline = ContinuousClock.now + timeout
+        let machine = command
+        let text = await withTaskGroup(of: String?.self) { group in
+            group.addTask { await Self.outcomeText(of: machine) }
+            group.addTask {
+                while ContinuousClock.now < deadline {
+                    if let line = Self.firstLine(of: report) { return line }
+                    guard (try? await Task.sleep(for: .milliseconds(200))) != nil else { return nil }
+                }
+                return nil
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            return first ?? nil
+        }
+        // The report may have come in the same moment as the end.
+        let verdict = Self.firstLine(of: report) ?? text
+        guard let verdict, verdict.hasPrefix("boot-") else {
+            let tail = ((try? console.text()) ?? "").split(separator: "\n").suffix(40).joined(separator: "\n  ")
+            throw VirtualMachineFault(
+                .noVerdict,
+                (verdict.map { "QEMU ended before the guest reported: \($0)" }
+                    ?? "the guest did not report within \(timeout)")
+                    + "; the console's last lines:\n  \(tail)")
+        }
+        guard verdict.hasPrefix("boot-complete") else {
+            throw VirtualMachineFault(.failed, "the guest reports: \(verdict)")
+        }
+        return verdict
+    }
+
+    private static func firstLine(of file: FilePath) -> String? {
+        guard let text = try? file.text(limit: 1 << 16), let end = text.firstIndex(of: "\n") else { return nil }
+        return String(text[..<end])
+    }
+
+    private static func outcomeText(of command: Command) async -> String {
+        do throws(CommandFault) {
+            let outcome = try await command.outcome()
+            return "status \(outcome.status) \(outcome.errorText)"
+        } catch {
+            return error.description
+        }
+    }
+
+    private static func workDirectory() throws(VirtualMachineFault) -> TemporaryDirectory {
+        do throws(FileIOFault) { return try TemporaryDirectory(prefix: "ballast-run") } catch {
+            throw VirtualMachineFault(.notStarted, "cannot make a directory for the virtual machine", cause: error)
+        }
+    }
+}

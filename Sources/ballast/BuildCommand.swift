@@ -1,0 +1,67 @@
+import ArgumentParser
+import Assembly
+import DebianArchive
+import Fault
+import FileIO
+import Manifest
+import SystemPackage
+import Terminal
+
+/// `ballast build`.
+struct BuildCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "build",
+        abstract: "Builds an image from a manifest and its lock.",
+        discussion: """
+            Only packages that the lock names are used; those that are not in the cache yet are fetched. The same manifest,
+            lock and agent give the same bytes.
+
+            Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
+            """)
+
+    @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
+    var manifest: String
+
+    @Option(name: .customLong("version"), help: "The image's version, such as 1.0.0.")
+    var imageVersion: String
+
+    @Option(name: [.short, .long], help: "The directory for the outputs.")
+    var output: String
+
+    @Option(help: "The lock. (default: the manifest's name with the extension 'lock')")
+    var lock: String?
+
+    @Option(help: "The directory that has ballastd and ballastctl for the image. (default: where ballast itself is)")
+    var agent: String?
+
+    @OptionGroup var archive: ArchiveOptions
+
+    func run() async throws {
+        let source = FilePath(manifest)
+        let manifest = try Manifest.load(source)
+        let lockPath = lock.map { FilePath($0) } ?? LockCommand.path(forManifest: source)
+        let lock = try Lock.load(lockPath)
+        try lock.requireFresh(for: manifest.digest, path: lockPath.string)
+        let cache = PackageCache(archive.cacheDirectory)
+        let missing = cache.missing(of: lock)
+        if !missing.isEmpty {
+            let progress = Progress("fetching", total: missing.reduce(0) { $0 + $1.size }, unit: .bytes)
+            defer { progress.finish() }
+            try await cache.fetch(lock, from: try archive.chosenMirror()) { progress.advance(by: $0) }
+        }
+        let build = ImageBuild(
+            manifest: manifest, lock: lock, lockPath: lockPath, version: imageVersion, cache: cache,
+            agent: try agentExecutables(), output: FilePath(output))
+        let report = try await build.run { StandardStreams.report($0) }
+        let total = report.stages.reduce(0) { $0 + $1.milliseconds }
+        for stage in report.stages { StandardStreams.report("  \(stage.name): \(stage.milliseconds) ms") }
+        StandardStreams.print(
+            "\(report.identity.label): root hash \(report.rootHash), \(total) ms, in \(output)")
+    }
+
+    private func agentExecutables() throws -> AgentExecutables {
+        let own = try FilePath("/proc/self/exe").symbolicLinkTarget()
+        let directory = agent.map { FilePath($0) } ?? FilePath(own).removingLastComponent()
+        return AgentExecutables(daemon: directory.appending("ballastd"), control: directory.appending("ballastctl"))
+    }
+}

@@ -1,0 +1,105 @@
+import ArgumentParser
+import Fault
+import FileIO
+import JSON
+import SystemPackage
+import Terminal
+import VirtualMachine
+
+/// `ballast run`.
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Boots an image in a virtual machine.",
+        discussion: """
+            The serial console is on the terminal; Ctrl-A X ends the machine. What the guest writes is forgotten unless
+            --persist is given.
+
+            Example: ballast run out
+            Example: ballast run out --forward 8080:80
+            Example: ballast run out --verdict --timeout 180
+            """)
+
+    @Argument(help: "A build's output directory, or a raw disk image.", completion: .file())
+    var image: String
+
+    @Option(
+        help: ArgumentHelp(
+            "How instructions run: auto, kvm or tcg. 'auto' takes KVM only where a guest really runs under it.",
+            valueName: "accelerator"),
+        transform: { text in
+            guard let accelerator = Accelerator(rawValue: text) else {
+                throw ValidationError("'\(text)' is not an accelerator; there are auto, kvm and tcg")
+            }
+            return accelerator
+        })
+    var accel = Accelerator.auto
+
+    @Flag(help: "Let the guest's writes reach the image.")
+    var persist = false
+
+    @Option(
+        name: .customLong("forward"),
+        help: ArgumentHelp("Forward a port of this machine's loopback to the guest.", valueName: "host:guest"))
+    var forwards: [String] = []
+
+    @Option(help: ArgumentHelp("The disk's size, so that the var partition has room.", valueName: "gib"))
+    var diskSize = 8
+
+    @Option(help: ArgumentHelp("The guest's memory.", valueName: "mib"))
+    var memory = 2048
+
+    @Flag(help: "End with status 0 once the guest reports that its boot is complete.")
+    var verdict = false
+
+    @Option(help: ArgumentHelp("How long the guest may take with --verdict.", valueName: "seconds"))
+    var timeout = 300
+
+    func validate() throws {
+        _ = try parsedForwards()
+        guard (1...1024).contains(diskSize), (256...65_536).contains(memory), (1...86_400).contains(timeout) else {
+            throw ValidationError(
+                "--disk-size is in GiB (1 to 1024), --memory in MiB (256 to 65536), --timeout in seconds")
+        }
+    }
+
+    func run() async throws {
+        var machine = VirtualMachine(disk: try disk())
+        machine.accelerator = accel
+        machine.isPersistent = persist
+        machine.diskSize = Int64(diskSize) << 30
+        machine.memory = memory
+        machine.forwards = try parsedForwards()
+        if verdict {
+            let started = ContinuousClock.now
+            let report = try await machine.verdict(timeout: .seconds(timeout)) {
+                StandardStreams.report("ballast: \($0)")
+            }
+            StandardStreams.print("\(report) after \(Int((ContinuousClock.now - started) / .seconds(1))) s")
+        } else {
+            try await machine.runInteractively { StandardStreams.report("ballast: \($0)") }
+        }
+    }
+
+    private func disk() throws -> FilePath {
+        let path = FilePath(image)
+        guard try FileStatus(following: path).kind == .directory else { return path }
+        let report = path.appending("build.json")
+        let cursor = try JSONCursor(parsing: try report.contents(limit: 16 << 20), source: report.string)
+        let name = try cursor.field("outputs").field("raw").field("file").string()
+        guard let component = FilePath.Component(name) else {
+            throw VirtualMachineFault(.noImage, "'\(name)' is not a file's name", at: .path(report.string))
+        }
+        return path.appending(component)
+    }
+
+    private func parsedForwards() throws -> [VirtualMachine.Forward] {
+        try forwards.map { text in
+            let parts = text.split(separator: ":").compactMap { Int($0) }
+            guard parts.count == 2, parts.allSatisfy({ (1...65_535).contains($0) }) else {
+                throw ValidationError("'\(text)' is not HOST:GUEST, such as 8080:80")
+            }
+            return VirtualMachine.Forward(host: parts[0], guest: parts[1])
+        }
+    }
+}

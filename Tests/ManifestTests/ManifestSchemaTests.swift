@@ -1,0 +1,94 @@
+import FileIO
+import JSON
+import Manifest
+import SystemPackage
+import Testing
+
+@Suite("The schema of manifests")
+struct ManifestSchemaTests {
+    private static let repository = FilePath(#filePath).removingLastComponent().removingLastComponent()
+        .removingLastComponent()
+
+    @Test("docs/manifest.md is what the schema says; if not, run `ballast manifest reference > docs/manifest.md`")
+    func reference() throws {
+        #expect(try Self.repository.appending("docs/manifest.md").text() == Manifest.reference)
+    }
+
+    @Test("the shipped manifests are good", arguments: ["base", "containerd"])
+    func shipped(name: String) throws {
+        let manifest = try Manifest.load(Self.repository.appending("manifests/\(name).yaml"))
+        #expect(manifest.product == name)
+    }
+
+    /// Every key with its way, lists of mappings included.
+    private static func keys(_ schema: Schema, below path: [String] = []) -> [(path: [String], schema: Schema)] {
+        switch schema.kind {
+        case .mapping(let keys, _):
+            keys.flatMap { [(path + [$0.name], $0.schema)] + Self.keys($0.schema, below: path + [$0.name]) }
+        case .list(let element, _): Self.keys(element, below: path + ["[]"])
+        case .string, .word, .integer, .boolean, .size, .duration, .localPath: []
+        }
+    }
+
+    @Test("every key has a sentence in the reference, and its example and default pass its own rule")
+    func examples() throws {
+        let keys = Self.keys(.manifest)
+        #expect(keys.count > 50)
+        for (path, schema) in keys {
+            let name = path.joined(separator: ".")
+            #expect(!schema.doc.isEmpty, "\(name)")
+            if case .mapping = schema.kind { continue }
+            let example = try #require(schema.example, "\(name)")
+            let files = try ManifestFiles(["m.yaml": "value: \(example)\n", "o/": ""])
+            let value = try #require(try ManifestReader.read(files.path.appending("m.yaml"))["value"], "\(name)")
+            var validator = SchemaValidator()
+            // The example of an overlay names a directory of the repository.
+            if name != "overlays" { _ = validator.validate(value, against: schema, at: name) }
+            #expect(validator.problems.isEmpty, "\(name)")
+            guard case .value(let json) = schema.defaultValue else { continue }
+            var node = ManifestNode(default: json)
+            if case .integer(let value) = node.content { node.content = .plain(String(value)) }
+            if case .boolean(let value) = node.content { node.content = .plain(String(value)) }
+            _ = validator.validate(node, against: schema, at: name)
+            #expect(validator.problems.isEmpty, "\(name)")
+        }
+    }
+
+    @Test("every pattern is one that this program can read, or it would refuse all values")
+    func patterns() throws {
+        func collect(_ schema: Schema) -> [String] {
+            switch schema.kind {
+            case .string(_, let pattern): pattern.map { [$0] } ?? []
+            case .list(let element, _): collect(element)
+            case .mapping(let keys, _): keys.flatMap { collect($0.schema) }
+            case .word, .integer, .boolean, .size, .duration, .localPath: []
+            }
+        }
+        for pattern in collect(.manifest) { #expect(throws: Never.self, "\(pattern)") { try Regex(pattern) } }
+    }
+
+    @Test("the JSON Schema refuses unknown keys at every level")
+    func jsonSchema() throws {
+        let schema = Manifest.jsonSchema
+        #expect(schema["$schema"] == "https://json-schema.org/draft/2020-12/schema")
+        #expect(schema["additionalProperties"] == false)
+        #expect(schema["properties"]?["units"]?["additionalProperties"] == false)
+        #expect(schema["properties"]?["disk"]?["properties"]?["sector_size"]?["enum"] == [512, 4096])
+    }
+
+    @Test(
+        "sizes and durations are read as written",
+        arguments: [("90s", 90), ("15m", 900), ("1h30m", 5400), ("2d", 172_800), ("0s", 0)])
+    func durations(text: String, seconds: Int) { #expect(Quantity.seconds(text) == seconds) }
+
+    @Test(
+        "wrong sizes and durations are refused",
+        arguments: ["", "1", "m", "1m1h", "-1s", "1.5h", "99999999999999999999d"])
+    func wrongQuantities(text: String) {
+        #expect(Quantity.seconds(text) == nil)
+        #expect(Quantity.bytes(text) == nil)
+    }
+
+    @Test("a size keeps its bytes", arguments: [("512 MiB", 512 << 20), ("1GiB", 1 << 30), ("3 TiB", 3 << 40)])
+    func sizes(text: String, bytes: Int) { #expect(Quantity.bytes(text) == Int64(bytes)) }
+}
