@@ -28,7 +28,8 @@ struct FinishedTree {
         """
 
     private static let mountPoints: [(path: String, permissions: UInt16)] = [
-        ("dev", 0o755), ("efi", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555), ("tmp", 0o1777),
+        ("boot", 0o755), ("dev", 0o755), ("efi", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555),
+        ("tmp", 0o1777),
         ("var", 0o755),
     ]
 
@@ -37,7 +38,7 @@ struct FinishedTree {
         "etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
         "etc/hostname", "etc/resolv.conf", "etc/mtab", "etc/ld.so.cache~", "etc/machine-id",
         "etc/apt/apt.conf.d/01autoremove",
-        "etc/.updated", "root/.bash_history",
+        "root/.bash_history",
     ]
 
     func make(scanning root: FilePath) throws(AssemblyFault) -> FileTree {
@@ -63,6 +64,8 @@ struct FinishedTree {
             try tree.insert(file("", permissions: 0o444), at: "etc/machine-id")
             try tree.insert(symbolicLink(to: "../run/systemd/resolve/stub-resolv.conf"), at: "etc/resolv.conf")
             try tree.insert(symbolicLink(to: "../proc/self/mounts"), at: "etc/mtab")
+            // As new as /usr: what systemd redoes after an update (ConditionNeedsUpdate=) is done in the image already.
+            try tree.insert(file("TIMESTAMP_NSEC=\(epoch)000000000\n"), at: "etc/.updated")
             try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
         } catch {
             throw AssemblyFault(.inputOutput, "cannot finish the tree", cause: error)

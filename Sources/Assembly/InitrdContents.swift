@@ -55,7 +55,7 @@ enum InitrdContents {
     static let modules = [
         "dm_mod", "dm_verity", "erofs", "overlay", "ext4", "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi",
         "nvme",
-        "ahci", "sd_mod", "xen_blkfront", "hv_vmbus", "hv_storvsc", "vmw_pvscsi", "loop", "crc32c_generic",
+        "ahci", "sd_mod", "xen_blkfront", "hv_vmbus", "hv_storvsc", "vmw_pvscsi", "loop", "autofs4", "crc32c_generic",
     ]
 
     /// Modules that are loaded before anything asks for them.
@@ -69,6 +69,8 @@ enum InitrdContents {
         [Unit]
         Requires=sysroot.mount
         After=sysroot.mount
+        ConditionDirectoryNotEmpty=
+        ConditionDirectoryNotEmpty=/sysroot/usr/lib/repart.d
 
         """
 

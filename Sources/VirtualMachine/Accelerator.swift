@@ -12,9 +12,12 @@ public enum Accelerator: String, Sendable, CaseIterable {
     var arguments: [String] {
         switch self {
         case .auto, .tcg:
-            // QEMU 7.2's multi-threaded TCG corrupts flags around cmpxchg16b, which ends guests in double faults; the
-            // kernel does without it where the processor does not offer it.
-            ["-accel", "tcg,thread=multi", "-cpu", "max,-cx16"]
+            // QEMU 7.2 now and then hands the kernel wrong flags when cmpxchg16b is interrupted, which ends in a double
+            // fault. The kernel does without the instruction when told so; systemd-stub passes this on from SMBIOS.
+            [
+                "-accel", "tcg,thread=multi", "-cpu", "max", "-smbios",
+                "type=11,value=io.systemd.stub.kernel-cmdline-extra=clearcpuid=cx16",
+            ]
         case .kvm: ["-accel", "kvm", "-cpu", "host"]
         }
     }
