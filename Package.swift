@@ -138,9 +138,20 @@ let package = Package(
             swiftSettings: strict, linkerSettings: standalone),
 
         // Tests: a foreign reader first, then laws, then examples.
+        .target(
+            name: "TestSupport", dependencies: ["FileIO", "FileTree", system], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        tests(
+            "ImageTests",
+            [
+                "Assembly", "Command", "Cryptography", "DebianArchive", "Fault", "FileIO", "FileTree", "JSON",
+                "Manifest",
+                "TestSupport", "VirtualMachine", system,
+            ]),
         tests(
             "FormatTests",
             [
+                "TestSupport",
                 "Command", "Cryptography", "Erofs", "Fault", "FileIO", "FileTree", "PartitionTable", "UnifiedKernel",
                 "Verity", system,
             ]),

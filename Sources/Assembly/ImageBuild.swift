@@ -4,7 +4,7 @@ public import DebianArchive
 import Erofs
 public import Fault
 import FileIO
-import FileTree
+package import FileTree
 import JSON
 public import Manifest
 public import SystemPackage
@@ -30,6 +30,11 @@ public struct ImageBuild: Sendable {
     public let agent: AgentExecutables
     /// Where the outputs go; made where it is missing.
     public let output: FilePath
+
+    /// Where the build works; the file system of `$TMPDIR` or /var/tmp unless set.
+    public var scratch: FilePath?
+    /// Called with the tree and the file system written from it, while the tree's content is still there: for tests.
+    package var inspect: (@Sendable (_ tree: FileTree, _ image: FilePath) async throws -> Void)?
 
     /// A build of these inputs.
     public init(
@@ -64,7 +69,7 @@ public struct ImageBuild: Sendable {
         let identity = identity
         var clock = StageClock()
         try output.makeDirectories()
-        let work = try TemporaryDirectory(prefix: "ballast-build")
+        let work = try TemporaryDirectory(prefix: "ballast-build", in: scratch)
         let root = work.path.appending("root")
         try root.makeDirectories()
 
@@ -106,6 +111,7 @@ public struct ImageBuild: Sendable {
         let image = try RootImage.write(layout, identity: identity, root: names.root, hashes: names.hashes)
         let initrd = try await compressedInitrd
         clock.end("write root, initrd")
+        try await inspect?(tree, names.root)
 
         let osRelease = String(decoding: try tree.contents(of: "usr/lib/os-release"), as: UTF8.self)
         let kernelImage = try UnifiedKernel(

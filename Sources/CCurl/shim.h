@@ -1,8 +1,4 @@
 #pragma once
-// The same view of glibc's types in every C module, or Swift finds two that differ.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <curl/curl.h>
 
 // curl_easy_setopt and curl_easy_getinfo are variadic, which Swift cannot call: one typed entry a kind of argument.

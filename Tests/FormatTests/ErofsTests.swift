@@ -5,6 +5,7 @@ import Fault
 import FileIO
 import FileTree
 import SystemPackage
+import TestSupport
 import Testing
 import Verity
 

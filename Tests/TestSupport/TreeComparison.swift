@@ -1,10 +1,11 @@
 import FileIO
-import FileTree
-import SystemPackage
+public import FileTree
+public import SystemPackage
 
 /// What differs between a tree and a mounted image of it: content, kind, mode, owner, group, time, attributes, links.
-enum TreeComparison {
-    static func differences(expected: FileTree, found root: FilePath) throws -> [String] {
+public enum TreeComparison {
+    /// One line a difference; none where the two are equal.
+    public static func differences(expected: FileTree, found root: FilePath) throws -> [String] {
         let found = try FileTree(scanning: root, latestTime: .max)
         var differences: [String] = []
         let expectedPaths = expected.sortedPaths()

@@ -1,0 +1,100 @@
+import Assembly
+import Command
+import Cryptography
+import DebianArchive
+import Fault
+import FileIO
+import Manifest
+import SystemPackage
+import Testing
+
+/// What cannot be built leaves a sentence, and nothing in the output directory.
+@Suite("Builds that must fail", .serialized, .timeLimit(.minutes(10)))
+struct RefusalTests {
+    private func fault(of build: ImageBuild) async -> String {
+        do throws(AssemblyFault) {
+            _ = try await build.run { _ in }
+            return "it was built"
+        } catch {
+            return error.description
+        }
+    }
+
+    private func expectNothing(in directory: FilePath) throws {
+        let left = directory.exists ? try directory.directoryEntries() : []
+        #expect(left == [])
+    }
+
+    @Test("an image larger than its slot is refused with the partition's name and the missing MiB")
+    func tooLarge() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let message = await fault(
+            of: try await TestImage.build(in: work.path, output: output, additions: "disk: {slot: 128 MiB}\n"))
+        #expect(message.contains("the root partition has 128.0 MiB and "), "\(message)")
+        #expect(message.contains(" MiB are missing; raise 'disk.slot' in the manifest"), "\(message)")
+        try expectNothing(in: output)
+    }
+
+    @Test("a unit that no package has is refused by name")
+    func unknownUnit() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let message = await fault(
+            of: try await TestImage.build(
+                in: work.path, output: output, additions: "units: {enable: [nginx.service]}\n"))
+        #expect(message.contains("the manifest enables the unit 'nginx.service', and no package or overlay has it"))
+        try expectNothing(in: output)
+    }
+
+    @Test("a package with one flipped byte is refused before anything of it is used")
+    func tamperedPackage() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let (manifest, lock, lockPath) = try await TestImage.prepare(in: work.path)
+        let source = PackageCache(TestImage.cache)
+        let copy = PackageCache(work.path.appending("cache"))
+        for package in lock.packages {
+            let target = copy.path(of: package)
+            try target.removingLastComponent().makeDirectories()
+            try await Command("ln", ["-s", source.path(of: package).string, target.string]).run()
+        }
+        let victim = try #require(lock.packages.first { $0.name == "dash" })
+        var bytes = try source.path(of: victim).contents()
+        bytes[bytes.count / 2] ^= 1
+        try copy.path(of: victim).removeTree()
+        try copy.path(of: victim).replaceContents(with: bytes)
+        let message = await fault(
+            of: ImageBuild(
+                manifest: manifest, lock: lock, lockPath: lockPath, version: "1.0.0", cache: copy,
+                agent: try TestImage.agent(), output: output))
+        #expect(message.contains("dash") && message.contains(victim.digest.description), "\(message)")
+        try expectNothing(in: output)
+    }
+
+    @Test("a disk that fills during the build ends it with what to do, and leaves nothing half-made")
+    func fullDisk() async throws {
+        let work = try TemporaryDirectory()
+        let small = work.path.appending("small")
+        let output = work.path.appending("out")
+        try small.makeDirectories()
+        try await Command("mount", ["-t", "tmpfs", "-o", "size=200m", "tmpfs", small.string]).run()
+        var build = try await TestImage.build(in: work.path, output: output)
+        build.scratch = small
+        let message = await fault(of: build)
+        let left = try small.directoryEntries()
+        try await Command("umount", [small.string]).run()
+        #expect(message.contains("free space on the build directory's file system"), "\(message)")
+        #expect(left == [])
+        try expectNothing(in: output)
+    }
+
+    @Test("a version that no file or partition label can carry is refused")
+    func badVersion() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let message = await fault(of: try await TestImage.build(in: work.path, output: output, version: "1.0/../x"))
+        #expect(message.contains("'1.0/../x' cannot be the version of 'containerd'"), "\(message)")
+        try expectNothing(in: output)
+    }
+}
