@@ -25,3 +25,12 @@ int ballast_set_attribute(int descriptor, const char *name, const void *value, s
 
 // copy_file_range(2): shares blocks where the file system can. Bytes copied, 0 at the end, or -1 with errno.
 long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count);
+
+// SO_PEERCRED of a connected unix socket: who connected. 0 or -1 with errno.
+int ballast_peer_credentials(int descriptor, int32_t *process, uint32_t *user, uint32_t *group);
+// SO_PEERGROUPS: the peer's supplementary groups, at most `capacity` of them. How many it has, or -1 with errno.
+long ballast_peer_groups(int descriptor, uint32_t *groups, size_t capacity);
+// accept4(2) with SOCK_CLOEXEC.
+int ballast_accept(int descriptor);
+// eventfd(2), closed on exec, not blocking.
+int ballast_event_descriptor(void);

@@ -1,0 +1,167 @@
+/// `io.ballast.Update` in Varlink's definition language.
+public enum UpdateInterface {
+    /// The interface's name.
+    public static let name = "io.ballast.Update"
+
+    /// What tells a reader more about the service.
+    static let address = "man:ballastctl(1)"
+
+    /// The definition that `varlinkctl introspect` prints.
+    public static let description = """
+        # Updates of an image-based host with two slots: what it runs, what it would take, and why.
+        #
+        # Status, History and Watch are for everyone. All other methods are for root and members of the group 'ballast',
+        # by the credentials of the caller's process. Times are RFC 3339 in UTC, such as 2030-01-31T00:00:00Z. Newer agents
+        # may add members to every type; readers have to pass over those they do not know.
+        interface io.ballast.Update
+
+        # What the agent is doing. 'name' is idle, checking, available, planning, staging, staged, waiting, rebooting,
+        # proving, good or rolled-back; 'reason' says why it waits or went back.
+        type State (
+            name: string,
+            version: ?string,
+            reason: ?string
+        )
+
+        # How far an update is. Bytes are those of the image and its kernel.
+        type Progress (
+            state: State,
+            bytes_done: int,
+            bytes_total: int,
+            bytes_per_second: int,
+            percent: int
+        )
+
+        # The slot that does not run. 'standing' is empty, good, activated (the next boot tries it), denied or unproven.
+        type OtherSlot (
+            name: string,
+            version: ?string,
+            standing: string
+        )
+
+        # A version that this host does not take.
+        type DeniedVersion (
+            version: string,
+            cause: string,
+            time: string
+        )
+
+        # What the host runs, what it is doing and why. 'reason' is the last check's answer; 'last_error' is the last
+        # failure that nothing has succeeded after; 'next_check' is null on a host that does not check by itself.
+        type Status (
+            product: string,
+            version: string,
+            architecture: string,
+            slot: ?string,
+            other_slot: ?OtherSlot,
+            state: State,
+            progress: ?Progress,
+            pinned: ?string,
+            denied: []DeniedVersion,
+            last_check: ?string,
+            next_check: ?string,
+            reason: ?string,
+            last_error: ?string,
+            repository: ?string,
+            channel: string,
+            agent: string
+        )
+
+        # Something that happened on this host. 'kind' is staged, activated, proved, rolled-back, rollback, denied, allowed,
+        # pinned, unpinned, failed or noted.
+        type Event (
+            time: string,
+            kind: string,
+            version: string,
+            detail: string,
+            cause: ?string,
+            bytes: ?int,
+            seconds: ?int
+        )
+
+        # What an update came to. 'outcome' is nothing, staged (fetched and written) or activated (the other slot held it).
+        type UpdateResult (
+            outcome: string,
+            version: ?string,
+            detail: string,
+            bytes_fetched: int,
+            seconds: int,
+            rebooting: bool
+        )
+
+        # What the host runs, what it is doing and why.
+        method Status() -> (status: Status)
+
+        # Asks the repository. 'available' is the version that the host would take, null where there is none.
+        method Check() -> (
+            running: string,
+            available: ?string,
+            reason: string,
+            notes: ?string,
+            download_size: ?int,
+            in_other_slot: bool
+        )
+
+        # Brings the newest version that the host may take into the other slot, and makes the next boot try it. With 'more',
+        # progress comes before the result. A caller that leaves does not end the update.
+        method Update() -> (progress: ?Progress, result: ?UpdateResult)
+
+        # Reboots the host.
+        method Reboot() -> (detail: string, version: ?string, rebooting: bool)
+
+        # Makes the next boot that of the other slot's version, and denies the one that runs. Reboots at once if asked to.
+        method Rollback(reboot: ?bool) -> (detail: string, version: ?string, rebooting: bool)
+
+        # Takes no other version from now on.
+        method Pin(version: string) -> (detail: string, version: ?string, rebooting: bool)
+
+        # Takes the newest version again.
+        method Unpin() -> (detail: string, version: ?string, rebooting: bool)
+
+        # Never takes a version until it is allowed again.
+        method Deny(version: string, reason: ?string) -> (detail: string, version: ?string, rebooting: bool)
+
+        # Takes back that a version is denied.
+        method Allow(version: string) -> (detail: string, version: ?string, rebooting: bool)
+
+        # What happened here, oldest first: the newest 'limit' events, or as many as an answer holds.
+        method History(limit: ?int) -> (events: []Event)
+
+        # The status now and at every change, until the caller leaves. Has to be called with 'more'.
+        method Watch() -> (status: Status)
+
+        # Another job runs.
+        error Busy (message: string, remedy: ?string)
+
+        # The version is denied on this host, or the host is pinned to another one.
+        error Denied (message: string, remedy: ?string)
+
+        # There is no such version.
+        error NotFound (message: string, remedy: ?string)
+
+        # The other slot holds no version that was good here.
+        error NothingGood (message: string, remedy: ?string)
+
+        # The repository's signatures, digests or order of versions do not hold.
+        error Untrusted (message: string, remedy: ?string)
+
+        # The repository's metadata has expired.
+        error Expired (message: string, remedy: ?string)
+
+        # Something could not be fetched. The next attempt goes on where this one ended.
+        error Transfer (message: string, remedy: ?string)
+
+        # The image or its kernel does not fit, or the disk is full.
+        error NoSpace (message: string, remedy: ?string)
+
+        # The caller may not do this.
+        error NotPermitted (message: string, remedy: ?string)
+
+        # A parameter, or a setting of the host, is not valid.
+        error Invalid (message: string, remedy: ?string)
+
+        # Anything else.
+        error Failed (message: string, remedy: ?string)
+
+        """
+}

@@ -1,0 +1,118 @@
+import Fault
+import JSON
+
+/// What a caller asks of the agent: a method of `io.ballast.Update` with its parameters. `Watch` is not among them, since
+/// it has no end; it is `ControlHandler.watch`.
+public enum UpdateMethod: Sendable, Hashable {
+    /// What the host runs, what it is doing and why.
+    case status
+    /// Ask the repository.
+    case check
+    /// Bring the newest version that the host may take.
+    case update
+    /// Reboot.
+    case reboot
+    /// Go back to the other slot.
+    case rollback(reboot: Bool)
+    /// Take no other version.
+    case pin(version: String)
+    /// Take the newest version again.
+    case unpin
+    /// Never take a version.
+    case deny(version: String, reason: String?)
+    /// Take back that a version is denied.
+    case allow(version: String)
+    /// What happened here; the newest `limit` events, or all.
+    case history(limit: Int?)
+
+    /// Whether it changes the host, its disk or its settings, or makes it use the network: not for everyone.
+    public var isPrivileged: Bool {
+        switch self {
+        case .status, .history: false
+        case .check, .update, .reboot, .rollback, .pin, .unpin, .deny, .allow: true
+        }
+    }
+
+    /// Reads the method `name` with what came as `call`'s parameters.
+    init(_ name: String, _ call: VarlinkCall) throws(VarlinkError) {
+        func nothing() throws(VarlinkError) { try call.refuseParameters(except: []) }
+        switch name {
+        case "Status":
+            try nothing()
+            self = .status
+        case "Check":
+            try nothing()
+            self = .check
+        case "Update":
+            try nothing()
+            self = .update
+        case "Reboot":
+            try nothing()
+            self = .reboot
+        case "Unpin":
+            try nothing()
+            self = .unpin
+        case "Rollback":
+            try call.refuseParameters(except: ["reboot"])
+            self = .rollback(reboot: try call.optionalBool("reboot") ?? false)
+        case "Pin":
+            try call.refuseParameters(except: ["version"])
+            self = .pin(version: try call.version())
+        case "Allow":
+            try call.refuseParameters(except: ["version"])
+            self = .allow(version: try call.version())
+        case "Deny":
+            try call.refuseParameters(except: ["version", "reason"])
+            let reason = try call.optionalText("reason", atMost: 1000)
+            self = .deny(version: try call.version(), reason: reason)
+        case "History":
+            try call.refuseParameters(except: ["limit"])
+            self = .history(limit: try call.optionalCount("limit"))
+        default: throw .methodNotFound(call.method)
+        }
+    }
+}
+
+extension VarlinkCall {
+    private func present(_ key: String) -> JSONValue? {
+        guard let value = parameters[key], value != .null else { return nil }
+        return value
+    }
+
+    fileprivate func optionalBool(_ key: String) throws(VarlinkError) -> Bool? {
+        guard let value = present(key) else { return nil }
+        guard case .bool(let bool) = value else { throw .invalidParameter(key) }
+        return bool
+    }
+
+    fileprivate func optionalCount(_ key: String) throws(VarlinkError) -> Int? {
+        guard let value = present(key) else { return nil }
+        guard case .integer(let integer) = value, integer >= 0, let count = Int(exactly: integer) else {
+            throw .invalidParameter(key)
+        }
+        return count
+    }
+
+    /// Text of one line: it ends up in logs and on terminals.
+    fileprivate func optionalText(_ key: String, atMost limit: Int) throws(VarlinkError) -> String? {
+        guard let value = present(key) else { return nil }
+        guard case .string(let text) = value else { throw .invalidParameter(key) }
+        guard text.utf8.count <= limit else {
+            throw VarlinkError(ControlFault(.invalid, "'\(key)' has more than \(limit) bytes"))
+        }
+        guard text.unicodeScalars.allSatisfy({ $0.value >= 0x20 && !(0x7F...0x9F ~= $0.value) }) else {
+            throw VarlinkError(
+                ControlFault(.invalid, "'\(key)' has control characters", remedy: "write one plain line"))
+        }
+        return text
+    }
+
+    /// The spelling of a version, as far as it is the protocol's to judge; the agent knows the rest.
+    fileprivate func version() throws(VarlinkError) -> String {
+        guard let version = try optionalText("version", atMost: 64) else { throw .invalidParameter("version") }
+        guard !version.isEmpty else {
+            throw VarlinkError(ControlFault(.invalid, "the version is empty", remedy: "name a version, such as 1.1.0"))
+        }
+        return version
+    }
+}

@@ -1,0 +1,137 @@
+import ArgumentParser
+import Control
+import Fault
+import Glibc
+import JSON
+import Terminal
+
+/// The operator's tool on a host: asks the agent over its control socket.
+@main
+struct Ballastctl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ballastctl",
+        abstract: "Shows and controls the updates of this host.",
+        discussion: """
+            The agent, ballastd, does the work. Everybody may look; only root and members of the group 'ballast' may change.
+
+            Exit status:
+              0  done, also where there was nothing to do
+              1  failed
+              2  the command line is not valid
+              3  the caller may not do this
+              4  another job runs
+              5  refused: the version is denied or unknown, or there is nothing good to go back to
+              6  ballastd does not run, or went away
+
+            With --format json the answer is one JSON document a line on standard output, a failure too, as \
+            {"error": {"code": …, "message": …, "remedy": …}}.
+
+            Example:
+              ballastctl status
+              sudo ballastctl update && sudo ballastctl reboot
+            """,
+        subcommands: [
+            StatusCommand.self, CheckCommand.self, UpdateCommand.self, RebootCommand.self, RollbackCommand.self,
+            PinCommand.self, UnpinCommand.self, DenyCommand.self, AllowCommand.self, HistoryCommand.self,
+            WatchCommand.self, VersionCommand.self,
+        ])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let failure as CommandFailure {
+            Glibc.exit(failure.report())
+        } catch {
+            let status = exitCode(for: error)
+            // ArgumentParser's own status is that of sysexits.h.
+            guard status == .validationFailure else { exit(withError: error) }
+            StandardStreams.report(fullMessage(for: error))
+            Glibc.exit(2)
+        }
+    }
+}
+
+/// A call that failed, and how to say so.
+struct CommandFailure: Error {
+    let fault: ControlFault
+    let format: OutputFormat
+
+    /// Says what failed and returns the exit status.
+    func report() -> Int32 {
+        var message = fault.place.map { "\($0): " } ?? ""
+        message += fault.message
+        if let cause = fault.cause { message += ": \(cause)" }
+        if format == .json {
+            let error: JSONValue = [
+                "code": .string(fault.code.rawValue), "message": .string(message),
+                "remedy": fault.remedy.map { .string($0) } ?? .null,
+            ]
+            StandardStreams.print(JSONValue.object(["error": error]).compactText)
+        }
+        StandardStreams.report("ballastctl: \(Report.printable(message))")
+        if let remedy = fault.remedy { StandardStreams.report("  \(Report.printable(remedy))") }
+        return status
+    }
+
+    private var status: Int32 {
+        switch fault.code {
+        case .notPermitted: 3
+        case .busy: 4
+        case .denied, .notFound, .nothingGood: 5
+        case .notRunning, .disconnected: 6
+        case .untrusted, .expired, .transfer, .noSpace, .invalid, .failed, .unsupported, .malformed, .socket: 1
+        }
+    }
+}
+
+/// How answers are written.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case text, json
+}
+
+/// Options of every verb.
+struct ControlOptions: ParsableArguments {
+    @Option(help: "text or json.")
+    var format = OutputFormat.text
+
+    @Option(help: ArgumentHelp("The agent's socket.", valueName: "path"))
+    var socket = ControlService.defaultPath
+
+    /// Calls a method of the agent, and shows its answer as `text` has it, or as one line of JSON.
+    func call(
+        _ method: String, _ parameters: JSONValue = [:], timeout: Duration? = nil,
+        text: (JSONValue) -> String, json: (JSONValue) -> JSONValue = { $0 }
+    ) throws(CommandFailure) {
+        try reporting { () throws(ControlFault) in
+            let client = try VarlinkClient(connectingTo: socket)
+            let answer = try client.call("\(UpdateInterface.name).\(method)", parameters, timeout: timeout)
+            StandardStreams.print(format == .json ? json(answer).compactText : text(answer))
+        }
+    }
+
+    /// Calls a method of the agent that answers more than once. `body` returns false when it has had enough.
+    func stream(_ method: String, _ body: (JSONValue, Bool) throws(ControlFault) -> Bool) throws(CommandFailure) {
+        try reporting { () throws(ControlFault) in
+            try VarlinkClient(connectingTo: socket).stream("\(UpdateInterface.name).\(method)", [:], body)
+        }
+    }
+
+    private func reporting(_ body: () throws(ControlFault) -> Void) throws(CommandFailure) {
+        do throws(ControlFault) { try body() } catch { throw CommandFailure(fault: error, format: format) }
+    }
+}
+
+/// `ballastctl version`: a verb, as it is with `ballast`.
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "version", abstract: "Print ballastctl's own version.",
+        discussion: """
+            The agent's version is in 'ballastctl status'.
+
+            Example:
+              ballastctl version
+            """)
+
+    func run() { StandardStreams.print("ballastctl 0.1.0") }
+}
