@@ -41,6 +41,10 @@ final class RootDirectory {
         return components
     }
 
+    private var roomRemedy: String {
+        "free space on the file system of '\(path)', or have the build work elsewhere by TMPDIR"
+    }
+
     private func failure(_ what: String, _ path: String) -> AssemblyFault {
         let cause = Errno(rawValue: errno)
         return AssemblyFault(
@@ -114,7 +118,9 @@ final class RootDirectory {
         let file = OpenFile(owning: FileDescriptor(rawValue: raw), path: FilePath(path))
         try fill { (bytes) throws(AssemblyFault) in
             do throws(FileIOFault) { try file.append(bytes) } catch {
-                throw AssemblyFault(.inputOutput, "cannot write into the image's root", at: .path(path), cause: error)
+                let remedy = error.code == .noSpace ? roomRemedy : nil
+                throw AssemblyFault(
+                    .inputOutput, "cannot write the file", at: .path(path), remedy: remedy, cause: error.cause)
             }
         }
         // The owner before the mode: changing the owner clears set-user-ID bits and capabilities.

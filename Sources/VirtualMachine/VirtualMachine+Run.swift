@@ -6,14 +6,14 @@ import Subprocess
 import SystemPackage
 
 extension VirtualMachine {
-    /// Runs with the serial console on this terminal until the guest powers off or the person ends QEMU (Ctrl-A X).
+    /// Runs with the serial console on this terminal, or in the file `console`, until the guest powers off or the person ends QEMU (Ctrl-A X).
     public func runInteractively(note: (String) -> Void) async throws(VirtualMachineFault) {
         let work = try Self.workDirectory()
         let choice = await chooseAccelerator()
         if let text = choice.note { note(text) }
         try await prepareSnapshot(work: work.path)
         let command = try command(
-            accelerator: choice.accelerator, work: work.path, serial: "mon:stdio")
+            accelerator: choice.accelerator, work: work.path, serial: console.map { "file:\($0)" } ?? "mon:stdio")
         do {
             let result = try await Subprocess.run(
                 .name(command.program), arguments: Arguments(command.arguments),

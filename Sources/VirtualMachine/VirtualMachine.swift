@@ -35,7 +35,25 @@ public struct VirtualMachine: Sendable {
     public var memory = 2048
     /// Forwarded ports.
     public var forwards: [Forward] = []
-    /// The file system's variables of the firmware are kept here, or nil for a machine that forgets them.
+    /// A virtio-serial port of the guest on a socket of this machine.
+    public struct Channel: Sendable, Hashable {
+        /// The port's name: `/dev/virtio-ports/NAME` in the guest.
+        public let name: String
+        /// The socket that QEMU listens on.
+        public let socket: FilePath
+
+        /// Both ends.
+        public init(name: String, socket: FilePath) {
+            self.name = name
+            self.socket = socket
+        }
+    }
+
+    /// Ports on sockets.
+    public var channels: [Channel] = []
+    /// The file that the serial console goes to, or nil for this terminal.
+    public var console: FilePath?
+    /// The file that keeps the firmware's variables, or nil for a machine that forgets them.
     public var firmwareVariables: FilePath?
     /// The disk's logical sectors.
     public var sectorSize = 512
@@ -86,7 +104,7 @@ public struct VirtualMachine: Sendable {
             ? "virtio-blk-pci,drive=disk"
             : "virtio-blk-pci,drive=disk,logical_block_size=\(sectorSize),physical_block_size=\(sectorSize)"
         let network = forwards.map { ",hostfwd=tcp:127.0.0.1:\($0.host)-:\($0.guest)" }.joined()
-        let arguments =
+        var arguments =
             ["-machine", "q35"] + accelerator.arguments + [
                 "-m", String(memory), "-smp", "2", "-display", "none", "-nodefaults", "-no-user-config",
                 "-drive", "if=pflash,format=raw,unit=0,readonly=on,file=\(firmware.code)",
@@ -95,6 +113,13 @@ public struct VirtualMachine: Sendable {
                 device,
                 "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci", "-serial", serial,
             ]
+        if !channels.isEmpty { arguments += ["-device", "virtio-serial-pci"] }
+        for (index, channel) in channels.enumerated() {
+            arguments += [
+                "-chardev", "socket,id=channel\(index),server=on,wait=off,path=\(channel.socket)", "-device",
+                "virtserialport,chardev=channel\(index),name=\(channel.name)",
+            ]
+        }
         return Command("qemu-system-x86_64", arguments)
     }
 

@@ -43,6 +43,15 @@ struct RunCommand: AsyncParsableCommand {
         help: ArgumentHelp("Forward a port of this machine's loopback to the guest.", valueName: "host:guest"))
     var forwards: [String] = []
 
+    @Option(
+        name: .customLong("channel"),
+        help: ArgumentHelp(
+            "Offer the guest's virtio-serial port of this name on a socket.", valueName: "name:socket"))
+    var channels: [String] = []
+
+    @Option(help: ArgumentHelp("Write the serial console to a file instead of the terminal.", valueName: "file"))
+    var console: String?
+
     @Option(help: ArgumentHelp("The disk's size, so that the var partition has room.", valueName: "gib"))
     var diskSize = 8
 
@@ -57,6 +66,7 @@ struct RunCommand: AsyncParsableCommand {
 
     func validate() throws {
         _ = try parsedForwards()
+        _ = try parsedChannels()
         guard (1...1024).contains(diskSize), (256...65_536).contains(memory), (1...86_400).contains(timeout) else {
             throw ValidationError(
                 "--disk-size is in GiB (1 to 1024), --memory in MiB (256 to 65536), --timeout in seconds")
@@ -70,6 +80,8 @@ struct RunCommand: AsyncParsableCommand {
         machine.diskSize = Int64(diskSize) << 30
         machine.memory = memory
         machine.forwards = try parsedForwards()
+        machine.channels = try parsedChannels()
+        machine.console = console.map { FilePath($0) }
         if verdict {
             let started = ContinuousClock.now
             let report = try await machine.verdict(timeout: .seconds(timeout)) {
@@ -91,6 +103,16 @@ struct RunCommand: AsyncParsableCommand {
             throw VirtualMachineFault(.noImage, "'\(name)' is not a file's name", at: .path(report.string))
         }
         return path.appending(component)
+    }
+
+    private func parsedChannels() throws -> [VirtualMachine.Channel] {
+        try channels.map { text in
+            let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+            guard parts.count == 2, !parts[1].contains(",") else {
+                throw ValidationError("'\(text)' is not NAME:SOCKET, such as io.example.shell:/run/shell.sock")
+            }
+            return VirtualMachine.Channel(name: parts[0], socket: FilePath(parts[1]))
+        }
     }
 
     private func parsedForwards() throws -> [VirtualMachine.Forward] {

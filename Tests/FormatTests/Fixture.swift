@@ -20,11 +20,13 @@ enum Fixture {
             try tree.insert(
                 FileInode(
                     .regular(.bytes(pattern(index * 7))), permissions: 0o600, owner: UInt32(index), modified: buildTime),
-                at: "many/a-rather-long-file-name-to-fill-directory-blocks-\(index)")
+                at: "many/a-rather-long-file-name-to-fill-blocks-\(index)")
         }
-        try tree.insert(FileInode(.symbolicLink(target: "sizes/f1"), permissions: 0o777, modified: buildTime), at: "link")
         try tree.insert(
-            FileInode(.symbolicLink(target: String(repeating: "x/", count: 2000)), permissions: 0o777, modified: buildTime),
+            FileInode(.symbolicLink(target: "sizes/f1"), permissions: 0o777, modified: buildTime), at: "link")
+        try tree.insert(
+            FileInode(
+                .symbolicLink(target: String(repeating: "x/", count: 2000)), permissions: 0o777, modified: buildTime),
             at: "long-link")
         try tree.link("hard/second", to: "sizes/f4097")
         try tree.link("hard/third", to: "sizes/f4097")
