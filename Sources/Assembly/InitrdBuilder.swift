@@ -43,6 +43,8 @@ struct InitrdBuilder {
             "\(directory)/sysroot-var.mount", Array(InitrdContents.varMount(partition: identity.varPartition).utf8))
         try builder.write("\(directory)/ballast-etc.service", Array(InitrdContents.etcService(manifest.etc).utf8))
         try builder.write("\(directory)/emergency.service.d/10-ballast.conf", Array(HostUnits.emergency.utf8))
+        try builder.write(
+            "\(directory)/systemd-repart.service.d/10-ballast.conf", Array(InitrdContents.repartAfterRoot.utf8))
         for unit in ["sysroot-var.mount", "ballast-etc.service"] {
             try builder.link("\(directory)/initrd-fs.target.requires/\(unit)", to: "../\(unit)")
         }

@@ -39,7 +39,7 @@ enum InitrdContents {
 
     /// Links that bring in units which nothing else asks for.
     static let wants = [
-        ("initrd-root-fs.target.wants", "systemd-repart.service"),
+        ("initrd-root-fs.target.wants", "systemd-repart.service"), ("sysinit.target.wants", "veritysetup.target"),
         ("sysinit.target.wants", "systemd-journald.service"), ("sysinit.target.wants", "systemd-udevd.service"),
         ("sysinit.target.wants", "systemd-udev-trigger.service"),
         ("sysinit.target.wants", "systemd-modules-load.service"),
@@ -63,6 +63,14 @@ enum InitrdContents {
 
     /// Features of dlopen notes whose libraries belong to what an initrd does.
     static let features: Set<String> = ["cryptsetup", "kmod", "mount", "blkid", "fdisk"]
+
+    /// The definitions are in the root file system, so that it must be there first.
+    static let repartAfterRoot = """
+        [Unit]
+        Requires=sysroot.mount
+        After=sysroot.mount
+
+        """
 
     static func varMount(partition: String) -> String {
         """

@@ -13,8 +13,9 @@ extension Repository {
         public var channels: [String]
         /// What an operator reads.
         public var notes = ""
-        /// zstd's level, 1 to 19. At 12 two cores compress about as fast as a disk reads; see docs/measurements.md.
-        public var level = 12
+        /// zstd's level, 1 to 19. Measured on frames of 1 MiB: 12 gains 0.3 % on 9 for twice the time, 19 gains 10 % for ten
+        /// times it.
+        public var level = 9
         /// The raw length of a frame: a power of two.
         public var frameSize = 1 << 20
         /// The oldest agent that can install it.

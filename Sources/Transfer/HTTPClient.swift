@@ -188,10 +188,10 @@ public final class HTTPClient: Sendable {
 
     /// The address without a user and password, as messages show it.
     static func redacted(_ url: String) -> String {
-        guard let scheme = url.firstRange(of: "://"),
-            let at = url[scheme.upperBound...].prefix(while: { $0 != "/" })
-                .lastIndex(of: "@")
-        else { return url }
-        return String(url[..<scheme.upperBound] + url[url.index(after: at)...])
+        // Not by a search for "://": that links the string processing library into the agent.
+        guard let colon = url.firstIndex(of: ":"), url[colon...].hasPrefix("://") else { return url }
+        let authority = url.index(colon, offsetBy: 3)
+        guard let at = url[authority...].prefix(while: { $0 != "/" }).lastIndex(of: "@") else { return url }
+        return String(url[..<authority] + url[url.index(after: at)...])
     }
 }

@@ -67,7 +67,8 @@ extension VirtualMachine {
         // The report may have come in the same moment as the end.
         let verdict = Self.firstLine(of: report) ?? text
         guard let verdict, verdict.hasPrefix("boot-") else {
-            let tail = ((try? console.text()) ?? "").split(separator: "\n").suffix(40).joined(separator: "\n  ")
+            let tail = ((try? console.text()) ?? "").split(whereSeparator: \.isNewline).suffix(40).joined(
+                separator: "\n  ")
             throw VirtualMachineFault(
                 .noVerdict,
                 (verdict.map { "QEMU ended before the guest reported: \($0)" }

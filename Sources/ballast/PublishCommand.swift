@@ -21,7 +21,7 @@ struct PublishCommand: AsyncParsableCommand {
     @Option(help: "The repository's directory.") var repo: String
     @Option(help: "A channel it appears in; may be given several times.") var channel: [String]
     @Option(help: "A file with what an operator reads about it.") var notes: String?
-    @Option(help: "zstd's level, 1 to 19.") var level = 12
+    @Option(help: "zstd's level, 1 to 19.") var level = 9
     @Option(help: "The oldest agent that can install it.") var minimumAgent: String?
     @Option(help: "A version that hosts below it must run first; may be given several times.") var floor: [String] = []
     @Option(help: "A version that no host shall run any more; may be given several times.") var revoke: [String] = []

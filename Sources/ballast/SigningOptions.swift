@@ -49,9 +49,3 @@ struct LifetimeOptions: ParsableArguments {
         }
     }
 }
-
-/// How a listing is printed.
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case text
-    case json
-}
