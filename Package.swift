@@ -109,7 +109,7 @@ let package = Package(
         library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
-        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "CLinux", system]),
+        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "Cryptography", "CLinux", system]),
         library("Control", ["Fault", "JSON", "FileIO", "CLinux", system]),
         library(
             "UpdateAgent",

@@ -40,3 +40,5 @@ int ballast_set_attribute(int descriptor, const char *name, const void *value, s
 long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count) {
     return copy_file_range(from, from_offset, to, to_offset, count, 0);
 }
+
+int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }

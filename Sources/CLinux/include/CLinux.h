@@ -25,3 +25,6 @@ int ballast_set_attribute(int descriptor, const char *name, const void *value, s
 
 // copy_file_range(2): shares blocks where the file system can. Bytes copied, 0 at the end, or -1 with errno.
 long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count);
+
+// syncfs(2): returns when the whole file system of `descriptor` is on the medium; 0 or -1 with errno.
+int ballast_sync_file_system(int descriptor);
