@@ -1,4 +1,5 @@
 public import JSON
+import Terminal
 
 /// What a check found.
 public struct CheckResult: AgentAnswer, Hashable {
@@ -18,7 +19,7 @@ public struct CheckResult: AgentAnswer, Hashable {
     /// The reason as a line.
     public var text: String {
         guard let available else { return "nothing to do: \(reason)" }
-        let size = isInOtherSlot ? "in the other slot already" : downloadSize.map { AgentText.bytes($0) }
+        let size = isInOtherSlot ? "in the other slot already" : downloadSize.map { Progress.bytes($0) }
         return "\(available) is available" + (size.map { " (\($0))" } ?? "") + ": \(reason)"
     }
 
@@ -60,7 +61,7 @@ public struct UpdateResult: AgentAnswer, Hashable {
     /// One line.
     public var text: String {
         guard outcome != .nothing else { return "nothing to do: \(detail)" }
-        return "\(detail) (\(AgentText.bytes(bytesFetched)) fetched, \(seconds) s)"
+        return "\(detail) (\(Progress.bytes(bytesFetched)) fetched, \(seconds) s)"
     }
 
     /// The members above in snake_case.

@@ -1,4 +1,5 @@
 public import JSON
+import Terminal
 public import Trust
 
 /// Something that happened on this host, as its history keeps it.
@@ -57,7 +58,7 @@ public struct HistoryEvent: AgentAnswer, Hashable {
         var text = "\(time)  \(kind.rawValue)  \(version)  \(detail)"
         if let cause { text += ": \(cause)" }
         var figures: [String] = []
-        if let bytes { figures.append(AgentText.bytes(bytes)) }
+        if let bytes { figures.append(Progress.bytes(bytes)) }
         if let seconds { figures.append("\(seconds) s") }
         return figures.isEmpty ? text : text + " (\(figures.joined(separator: ", ")))"
     }
@@ -87,21 +88,8 @@ public struct HistoryEvent: AgentAnswer, Hashable {
     }
 }
 
-/// Texts that several answers share.
+/// Texts that several documents share.
 enum AgentText {
-    /// `152.5 MB`, in decimal units.
-    static func bytes(_ count: Int64) -> String {
-        guard count >= 1000 else { return "\(max(count, 0)) B" }
-        var value = Double(count)
-        var unit = "B"
-        for next in ["kB", "MB", "GB", "TB"] where value >= 999.95 || unit == "B" {
-            value /= 1000
-            unit = next
-        }
-        let tenths = Int((value * 10).rounded())
-        return "\(tenths / 10).\(tenths % 10) \(unit)"
-    }
-
     static func time(_ cursor: JSONCursor) throws(JSONFault) -> UTCTime {
         guard let time = UTCTime(try cursor.string()) else {
             throw cursor.unexpected("expected a time like 2030-01-31T00:00:00Z")

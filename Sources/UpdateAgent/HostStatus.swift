@@ -1,4 +1,5 @@
 public import JSON
+import Terminal
 public import Trust
 
 /// A version that this host does not take.
@@ -90,7 +91,7 @@ public struct UpdateProgress: AgentAnswer, Hashable {
     /// One line.
     public var text: String {
         guard bytesTotal > 0 else { return phase.text }
-        return "\(phase.text): \(percent) % of \(AgentText.bytes(bytesTotal)), \(AgentText.bytes(bytesPerSecond))/s"
+        return "\(phase.text): \(percent) % of \(Progress.bytes(bytesTotal)), \(Progress.bytes(bytesPerSecond))/s"
     }
 
     /// `{"state", "bytes_done", "bytes_total", "bytes_per_second", "percent"}`.

@@ -18,7 +18,7 @@ public enum UpdateAgentFaultCode: String, FaultCode {
     case rolledBack = "rolled-back"
     /// Something could not be fetched; the next attempt goes on where this one ended.
     case transfer
-    /// What was written is not what the release names.
+    /// What was fetched or written is not what the release names.
     case mismatch
     /// The image or its kernel does not fit.
     case noSpace = "no-space"
@@ -38,8 +38,6 @@ public enum UpdateAgentFaultCode: String, FaultCode {
     case state
     /// The host could not be asked to do something, such as to reboot.
     case system
-    /// The agent is being stopped.
-    case cancelled
 }
 
 /// A failure of the update agent.
