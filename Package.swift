@@ -109,14 +109,13 @@ let package = Package(
         library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
-        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "CLinux", system]),
+        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "Cryptography", "CLinux", system]),
         library("Control", ["Fault", "JSON", "FileIO", "CLinux", system]),
         library(
             "UpdateAgent",
             [
-                "Fault", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Transfer", "BlockDevice",
-                "Verity",
-                "Trust", "Release", "BootControl", "Control", system,
+                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Command", "Cryptography", "Compression", "Transfer",
+                "BlockDevice", "PartitionTable", "Verity", "Trust", "Release", "BootControl", system,
             ]),
 
         // Executables: arguments in, one call, text out.
@@ -130,7 +129,7 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "ballastd",
-            dependencies: ["Fault", "Terminal", "UpdateAgent", "Control", system],
+            dependencies: ["Fault", "Terminal", "JSON", "Transfer", "UpdateAgent", "Control", system],
             swiftSettings: strict, linkerSettings: standalone),
         .executableTarget(
             name: "ballastctl",

@@ -64,3 +64,5 @@ long ballast_peer_groups(int descriptor, uint32_t *groups, size_t capacity) {
 int ballast_accept(int descriptor) { return accept4(descriptor, NULL, NULL, SOCK_CLOEXEC); }
 
 int ballast_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }

@@ -4,7 +4,7 @@ public import SystemPackage
 
 /// An open file that is closed when it goes out of scope. All transfers are whole: a short read or write is retried or is
 /// an error, never passed on.
-public struct OpenFile: ~Copyable {
+public struct OpenFile: ~Copyable, Sendable {
     /// The descriptor, for calls that this type does not wrap. Valid as long as this value lives.
     public let descriptor: FileDescriptor
     /// The path it was opened by, for messages.

@@ -99,6 +99,19 @@ public final class HTTPClient: Sendable {
         }
     }
 
+    /// The HTTP status that `url` is answered with, whatever it is. One request; the answer's content is dropped.
+    public func status(of url: String) throws(TransferFault) -> Int {
+        let exchange = Exchange(
+            url: Self.redacted(url), start: 0, end: nil, limit: 1 << 20, isCancelled: { false }, receive: { _ in })
+        guard let handle = pool.borrow() else { throw exchange.fault(.refused, "libcurl cannot be set up") }
+        defer { pool.giveBack(handle) }
+        let failure = run(exchange, url: url, revalidate: false, on: handle)
+        guard exchange.status != 0 else {
+            throw failure ?? exchange.fault(.refused, "the server answered without a status")
+        }
+        return exchange.status
+    }
+
     private func pauseBeforeRetry(
         after failure: TransferFault, failures: Int, url: String, isCancelled: () -> Bool
     ) throws(TransferFault) {

@@ -53,7 +53,19 @@ public struct VerityTree: Sendable {
 
     /// The whole hash device: superblock, then the levels from the top to the leaves, as `veritysetup format` writes them.
     public func hashDevice() -> [UInt8] {
-        levels.reversed().reduce(into: parameters.superblock(dataBlocks: dataBlockCount)) { $0 += $1 }
+        var device: [UInt8] = []
+        device.reserveCapacity(hashDeviceSize)
+        forEachPiece { device += $0 }
+        return device
+    }
+
+    /// The size of the whole hash device in bytes.
+    public var hashDeviceSize: Int { levels.reduce(VerityParameters.blockSize) { $0 + $1.count } }
+
+    /// Gives the hash device from front to back to `body`, in pieces of whole blocks, without a second copy of it.
+    public func forEachPiece<Failure: Error>(_ body: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
+        try body(parameters.superblock(dataBlocks: dataBlockCount))
+        for level in levels.reversed() { try body(level) }
     }
 }
 
@@ -64,8 +76,11 @@ public struct VerityHasher: ~Copyable {
     private var leaves: [UInt8] = []
 
     /// A hasher that has seen no block.
-    public init(_ parameters: VerityParameters) {
+    ///
+    /// - Parameter blocks: how many will come, where that is known, so that the digests are never moved.
+    public init(_ parameters: VerityParameters, expecting blocks: Int = 0) {
         self.parameters = parameters
+        leaves.reserveCapacity(max(blocks, 0) * SHA256Digest.byteCount)
     }
 
     /// Takes in `blocks`, whose length must be a multiple of 4096.

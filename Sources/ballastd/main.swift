@@ -1,1 +1,4 @@
-print("in progress")
+import Glibc
+import Terminal
+
+exit(Daemon.run(Array(CommandLine.arguments.dropFirst())))

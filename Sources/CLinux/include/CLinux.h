@@ -34,3 +34,6 @@ long ballast_peer_groups(int descriptor, uint32_t *groups, size_t capacity);
 int ballast_accept(int descriptor);
 // eventfd(2), closed on exec, not blocking.
 int ballast_event_descriptor(void);
+
+// syncfs(2): returns when the whole file system of `descriptor` is on the medium; 0 or -1 with errno.
+int ballast_sync_file_system(int descriptor);

@@ -1,0 +1,181 @@
+import BootControl
+public import Fault
+import FileIO
+import Release
+import Synchronization
+import Trust
+
+extension Agent {
+    /// Brings the newest version that this host may take into the other slot and makes the next boot try it.
+    public func update(
+        progress: @escaping @Sendable (UpdateProgress) -> Void
+    ) throws(UpdateAgentFault) -> UpdateResult {
+        try update(isOperator: true, progress: progress)
+    }
+
+    /// - Parameter isOperator: whether a person asked, who does not wait for the ramp of a release.
+    func update(
+        isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
+    ) throws(UpdateAgentFault) -> UpdateResult {
+        var result = try job("update") { () throws(UpdateAgentFault) in
+            try refuseWhileProving()
+            let (choice, known) = try asking { () throws(UpdateAgentFault) in
+                try choose(ignoresRollout: isOperator)
+            }
+            guard let release = choice.release else {
+                try change { $0.phase = settled($0) }
+                return UpdateResult(
+                    outcome: .nothing, version: nil, detail: choice.reason, bytesFetched: 0, seconds: 0,
+                    isRebooting: false)
+            }
+            if known.pending?.version == release.version.description, known.pending?.previous == running {
+                try change { $0.phase = settled($0) }
+                return UpdateResult(
+                    outcome: .nothing, version: release.version.description,
+                    detail: "\(release.version) is ready and starts with the next reboot", bytesFetched: 0, seconds: 0,
+                    isRebooting: false)
+            }
+            return try bring(release, progress: progress)
+        }
+        if settings.reboot == .immediate, result.version != nil {
+            _ = try reboot()
+            result.isRebooting = true
+        }
+        return result
+    }
+
+    private func refuseWhileProving() throws(UpdateAgentFault) {
+        guard isProving(try state.read()) else { return }
+        throw UpdateAgentFault(
+            .busy, "\(running) is still proving itself, and the other slot is the way back",
+            remedy: "wait until its health checks have passed")
+    }
+
+    private func bring(
+        _ release: ReleaseDocument, progress: @escaping @Sendable (UpdateProgress) -> Void
+    ) throws(UpdateAgentFault) -> UpdateResult {
+        let version = release.version.description
+        guard let source else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
+        let meter = ProgressMeter(total: release.image.frames.size + release.kernel.size) { [weak self] value in
+            self?.live.withLock { $0.progress = value }
+            progress(value)
+            self?.notify()
+        }
+        do throws(UpdateAgentFault) {
+            let (slots, entries) = try UpdateAgentFault.booting { () throws(BootControlFault) in
+                (try host.slots(), try bootEntries())
+            }
+            let hasFetched = try SlotUpdate(
+                release: release, source: source, slots: slots, entries: entries, running: running,
+                tries: settings.tries, stagingPath: host.paths.staging,
+                observer: SlotUpdate.Observer(
+                    enter: { phase throws(UpdateAgentFault) in
+                        try self.enter(phase)
+                        meter.enter(phase)
+                    }, advance: { meter.advance(done: $0, fetched: $1) },
+                    activate: { () throws(UpdateAgentFault) in try self.prepareActivation(of: version) })
+            ).run()
+            return try finish(version, hasFetched: hasFetched, meter: meter)
+        } catch {
+            try change { state in
+                // Whatever it was to activate, it did not: its entry went first or never came.
+                if state.pending?.version == version { state.pending = nil }
+                fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
+                state.phase = .idle
+                state.phase = settled(state)
+            }
+            throw error
+        }
+    }
+
+    private func enter(_ phase: AgentPhase) throws(UpdateAgentFault) {
+        try change { state in
+            state.phase = phase
+            // From here on, the entry of what was to be tried before is gone.
+            if case .staging = phase { state.pending = nil }
+        }
+    }
+
+    /// On disk before the version can boot: what it is to be compared with afterwards.
+    private func prepareActivation(of version: String) throws(UpdateAgentFault) {
+        // What earlier attempts of the same version left would be taken for this one's.
+        try? host.paths.healthReport(of: version).removeTree()
+        try? host.paths.journal(of: version).removeTree()
+        let denial = try change { state -> DeniedVersion? in
+            if let denial = state.denial(of: version) { return denial }
+            state.pending = PendingActivation(
+                version: version, previous: running, tries: settings.tries, bootIdentifier: host.bootIdentifier)
+            return nil
+        }
+        if let denial { throw Self.denied(denial) }
+    }
+
+    static func denied(_ denial: DeniedVersion) -> UpdateAgentFault {
+        UpdateAgentFault(
+            .denied, "\(denial.version) is denied here: \(denial.cause)",
+            remedy: "'ballastctl allow \(denial.version)' takes that back")
+    }
+
+    private func finish(
+        _ version: String, hasFetched: Bool, meter: ProgressMeter
+    ) throws(UpdateAgentFault) -> UpdateResult {
+        let seconds = meter.seconds
+        let detail =
+            hasFetched
+            ? "\(version) is written to the other slot and starts with the next reboot"
+            : "the other slot holds \(version) already; it starts with the next reboot"
+        var event = HistoryEvent(hasFetched ? .staged : .activated, version: version, detail: detail, at: host.now())
+        event.bytes = meter.fetched
+        event.seconds = seconds
+        let done = event
+        // An operator may have denied it at the last moment, when its entry was there already.
+        let denial = try change { state -> DeniedVersion? in
+            if let denial = state.denial(of: version) {
+                state.pending = nil
+                state.phase = .idle
+                state.phase = settled(state)
+                return denial
+            }
+            state.record(done)
+            state.lastError = nil
+            state.phase = .waiting(version: version, reason: "it starts with the next reboot")
+            return nil
+        }
+        if let denial {
+            try UpdateAgentFault.booting { () throws(BootControlFault) in
+                try bootEntries().setStanding(.bad(done: 0), of: version)
+            }
+            throw Self.denied(denial)
+        }
+        return UpdateResult(
+            outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
+            seconds: seconds, isRebooting: false)
+    }
+
+    /// Reboots the host.
+    public func reboot() throws(UpdateAgentFault) -> ActionResult {
+        try job("reboot") { () throws(UpdateAgentFault) in
+            let (target, before) = try change { state in
+                let before = state.phase
+                let target = state.pending?.version ?? state.phase.rebootTarget ?? running
+                state.phase = .rebooting(version: target)
+                return (target, before)
+            }
+            do throws(UpdateAgentFault) { try host.reboot() } catch {
+                try change { state in
+                    state.phase = before
+                    fail(&state, error, version: target, doing: "the host could not be rebooted")
+                }
+                throw error
+            }
+            return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
+        }
+    }
+}
+
+extension AgentPhase {
+    /// The version that waits for a reboot.
+    fileprivate var rebootTarget: String? {
+        if case .waiting(let version, _) = self { version } else { nil }
+    }
+}

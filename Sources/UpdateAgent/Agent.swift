@@ -1,0 +1,189 @@
+import BootControl
+import Dispatch
+public import Fault
+import FileIO
+import JSON
+import Release
+import Synchronization
+import SystemPackage
+import Trust
+
+/// The update agent of one host.
+public final class Agent: UpdateService {
+    /// The version of this agent, which releases may ask for.
+    public static let version = "0.1.0"
+
+    struct Live {
+        var job: String?
+        var progress: UpdateProgress?
+        var nextCheck: UTCTime?
+        var slots: SlotView?
+        var observers: [UInt64: @Sendable (HostStatus) -> Void] = [:]
+        var nextObserver: UInt64 = 0
+    }
+
+    /// The two slots as they were last seen.
+    struct SlotView: Sendable {
+        var running: String
+        var other: String
+        var otherVersion: String?
+        var otherEntry: BootEntryName.Standing?
+    }
+
+    let settings: AgentSettings
+    let settingsProblem: String?
+    let host: Host
+    let source: (any BlobSource)?
+    let state: StateFile
+    let live = Mutex(Live())
+    let wake = DispatchSemaphore(value: 0)
+
+    var running: String { host.running.description }
+
+    /// An agent that takes releases from `source`.
+    ///
+    /// - Parameters:
+    ///   - settingsProblem: what is wrong with the operator's settings, to be shown.
+    ///   - source: nil where the image names no repository.
+    public init(
+        settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?
+    ) {
+        self.settings = settings
+        self.settingsProblem = settingsProblem
+        self.host = host
+        self.source = source
+        state = StateFile(directory: host.paths.state, now: host.now)
+    }
+
+    // MARK: Status
+
+    /// What the host runs, what it is doing and why.
+    public func status() throws(UpdateAgentFault) -> HostStatus {
+        let known = try state.read()
+        let isBusy = live.withLock { $0.job != nil }
+        // While a job changes the table, what was there before it is shown.
+        if !isBusy { refreshSlots() }
+        return status(known)
+    }
+
+    private func status(_ known: AgentState) -> HostStatus {
+        let live = live.withLock { ($0.slots, $0.progress, $0.nextCheck) }
+        return HostStatus(
+            product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
+            other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
+            denied: known.denied, lastCheck: known.lastCheck, nextCheck: live.2, reason: known.reason,
+            lastError: known.lastError ?? settingsProblem, repository: settings.repository, channel: settings.channel,
+            agent: Self.version)
+    }
+
+    private func other(_ slots: SlotView, _ known: AgentState) -> OtherSlot {
+        guard let version = slots.otherVersion else {
+            return OtherSlot(name: slots.other, version: nil, standing: .empty)
+        }
+        let standing: OtherSlot.Standing =
+            if known.denial(of: version) != nil {
+                .denied
+            } else if known.pending?.version == version {
+                .activated
+            } else if known.good.contains(version) || slots.otherEntry == .good {
+                .good
+            } else {
+                .unproven
+            }
+        return OtherSlot(name: slots.other, version: version, standing: standing)
+    }
+
+    /// Looks at the disk. A host whose disk is not one of ours has no slots to show.
+    func refreshSlots() {
+        let view = try? slotView()
+        live.withLock { $0.slots = view }
+    }
+
+    func slotView() throws(UpdateAgentFault) -> SlotView {
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let slots = try host.slots().slots()
+            guard let running = slots.first(where: \.isRunning), let other = slots.first(where: { !$0.isRunning })
+            else {
+                throw BootControlFault(.notOurs, "there are no two slots")
+            }
+            let version = other.version(of: settings.product)
+            let entry = try version.flatMap { version throws(BootControlFault) in
+                try bootEntries().entry(of: version)?.name.standing
+            }
+            return SlotView(running: running.name, other: other.name, otherVersion: version, otherEntry: entry)
+        }
+    }
+
+    func bootEntries() throws(BootControlFault) -> BootEntries {
+        BootEntries(try host.bootFiles(), product: settings.product)
+    }
+
+    /// What happened here, oldest first.
+    public func history() throws(UpdateAgentFault) -> [HistoryEvent] { try state.read().history }
+
+    // MARK: Observers
+
+    /// Calls `observer` with the current status and each that follows.
+    public func watch(_ observer: @escaping @Sendable (HostStatus) -> Void) -> WatchRegistration {
+        if let now = try? status() { observer(now) }
+        let key = live.withLock { live in
+            live.nextObserver += 1
+            live.observers[live.nextObserver] = observer
+            return live.nextObserver
+        }
+        return WatchRegistration { [weak self] in self?.live.withLock { _ = $0.observers.removeValue(forKey: key) } }
+    }
+
+    /// Tells the observers what is so now.
+    func notify() {
+        let observers = live.withLock { Array($0.observers.values) }
+        guard !observers.isEmpty, let known = try? state.read() else { return }
+        let status = status(known)
+        for observer in observers { observer(status) }
+    }
+
+    /// Changes the state on disk, then tells the observers.
+    @discardableResult
+    func change<Result>(_ body: (inout AgentState) -> Result) throws(UpdateAgentFault) -> Result {
+        let result = try state.change(body)
+        notify()
+        return result
+    }
+
+    // MARK: Jobs
+
+    /// Runs `body` while no other job runs, neither here nor in another process.
+    func job<Result>(
+        _ name: String, _ body: () throws(UpdateAgentFault) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        let holder = live.withLock { live -> String? in
+            if let job = live.job { return job }
+            live.job = name
+            return nil
+        }
+        if let holder { throw Self.busy("'\(holder)' runs already") }
+        defer {
+            live.withLock { live in
+                live.job = nil
+                live.progress = nil
+            }
+            refreshSlots()
+            notify()
+        }
+        refreshSlots()
+        let lock: HeldLock?
+        do throws(FileIOFault) {
+            try host.paths.state.makeDirectories()
+            lock = try HeldLock.ifFree(host.paths.state.appending("job.lock"))
+        } catch {
+            throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
+        }
+        guard let lock else { throw Self.busy("another process of the agent works already") }
+        defer { _ = lock }
+        return try body()
+    }
+
+    static func busy(_ what: String) -> UpdateAgentFault {
+        UpdateAgentFault(.busy, what, remedy: "wait for its end; 'ballastctl watch' shows how it goes")
+    }
+}

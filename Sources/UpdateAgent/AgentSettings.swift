@@ -1,0 +1,130 @@
+public import Fault
+import FileIO
+import JSON
+import Release
+public import SystemPackage
+
+/// What the image, and over it the operator, says about updates on this host: format 1 of `agent.json`.
+public struct AgentSettings: Sendable, Hashable {
+    /// What happens when an update is ready to boot.
+    public enum RebootPolicy: String, Sendable, Hashable, CaseIterable {
+        /// The host reboots at once.
+        case immediate
+        /// The host waits for an operator.
+        case manual
+    }
+
+    /// The product.
+    public var product: String
+    /// Debian's name of the architecture.
+    public var architecture: String
+    /// The repository's address, without a slash at its end; nil where there is none.
+    public var repository: String?
+    /// The channel.
+    public var channel: String
+    /// Seconds between two looks; at least 1.
+    public var interval: Int64
+    /// The most seconds that are added to the interval at random.
+    public var jitter: Int64
+    /// What happens when an update is ready to boot.
+    public var reboot: RebootPolicy
+    /// How often a version may try to prove itself.
+    public var tries: Int
+    /// What must hold before a boot counts as good.
+    public var health: [HealthCheck]
+    /// The disk, where it is not the one that the root file system is on.
+    public var disk: FilePath?
+    /// The directory of the boot entries, where it is not `EFI/Linux` below /efi or /boot.
+    public var entries: FilePath?
+
+    /// The settings of the image at `paths`, with those of the operator over them.
+    ///
+    /// - Returns: the settings, and what is wrong with the operator's, which are then without effect.
+    public static func load(_ paths: HostPaths) throws(UpdateAgentFault) -> (settings: AgentSettings, problem: String?)
+    {
+        let image: JSONValue
+        let settings: AgentSettings
+        do throws(JSONFault) {
+            image = try document(paths.settings)
+            settings = try AgentSettings(parsing: JSONCursor(image, source: paths.settings.string))
+        } catch {
+            throw UpdateAgentFault(
+                .invalid, "the image's settings cannot be used", remedy: "install an image that 'ballast build' made",
+                cause: error)
+        }
+        guard paths.overlay.exists else { return (settings, nil) }
+        // A slip of the pen in /etc must not take away the way to a better version.
+        do throws(JSONFault) {
+            let merged = merge(try document(paths.overlay), over: image)
+            return (try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string)), nil)
+        } catch {
+            return (settings, "the settings in \(paths.overlay) are without effect: \(error)")
+        }
+    }
+
+    private static func document(_ path: FilePath) throws(JSONFault) -> JSONValue {
+        let bytes: [UInt8]
+        do throws(FileIOFault) { bytes = try path.contents(limit: 1 << 20) } catch {
+            throw JSONFault(.malformed, "cannot be read", at: .path(path.string), cause: error)
+        }
+        return try JSONValue(parsing: bytes, source: path.string)
+    }
+
+    /// Objects member by member, everything else as a whole; null takes a member away.
+    private static func merge(_ upper: JSONValue, over lower: JSONValue) -> JSONValue {
+        guard case .object(let new) = upper, case .object(let old) = lower else { return upper }
+        return .object(old.merging(new) { below, above in merge(above, over: below) })
+    }
+
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        try cursor.refuseMembers(except: [
+            "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
+            "entries",
+        ])
+        let format = try cursor.field("format").integer()
+        guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
+        product = try Self.component(cursor.field("product"))
+        architecture = try Self.component(cursor.field("architecture"))
+        repository = try cursor.optional("repository").map { address throws(JSONFault) in try Self.address(address) }
+        channel = try Self.component(cursor.field("channel"))
+        let poll = try cursor.field("poll")
+        try poll.refuseMembers(except: ["interval_seconds", "jitter_seconds"])
+        interval = Int64(try poll.field("interval_seconds").integer(in: 1...2_592_000))
+        jitter = Int64(try poll.field("jitter_seconds").integer(in: 0...2_592_000))
+        let policy = try cursor.field("reboot")
+        guard let reboot = RebootPolicy(rawValue: try policy.string()) else {
+            throw policy.unexpected("expected 'immediate' or 'manual'")
+        }
+        self.reboot = reboot
+        let boot = try cursor.field("boot")
+        try boot.refuseMembers(except: ["tries"])
+        tries = try boot.field("tries").integer(in: 1...9)
+        health = []
+        for check in try cursor.optional("health")?.elements(atMost: 64) ?? [] {
+            health.append(try HealthCheck(parsing: check))
+        }
+        disk = try cursor.optional("disk").map { path throws(JSONFault) in try Self.path(path) }
+        entries = try cursor.optional("entries").map { path throws(JSONFault) in try Self.path(path) }
+    }
+
+    private static func component(_ cursor: JSONCursor) throws(JSONFault) -> String {
+        let text = try cursor.string()
+        guard ReleaseName.isComponent(text) else { throw cursor.unexpected("'\(text.prefix(80))' is no valid name") }
+        return text
+    }
+
+    private static func address(_ cursor: JSONCursor) throws(JSONFault) -> String {
+        var text = try cursor.string()
+        guard text.hasPrefix("http://") || text.hasPrefix("https://"), text.utf8.count <= 2048 else {
+            throw cursor.unexpected("expected an address that begins with 'http://' or 'https://'")
+        }
+        while text.hasSuffix("/") { text.removeLast() }
+        return text
+    }
+
+    private static func path(_ cursor: JSONCursor) throws(JSONFault) -> FilePath {
+        let path = FilePath(try cursor.string())
+        guard path.isAbsolute else { throw cursor.unexpected("expected an absolute path") }
+        return path
+    }
+}

@@ -1,0 +1,116 @@
+import JSON
+public import Trust
+
+/// A version that the next boot is to try, and what it comes from.
+public struct PendingActivation: Sendable, Hashable {
+    /// The version that is to boot.
+    public var version: String
+    /// The version that ran when it was activated.
+    public var previous: String
+    /// How many tries its entry got.
+    public var tries: Int
+    /// The boot in which it was activated; as long as it goes on, nothing is known of the new version.
+    public var bootIdentifier: String
+
+    /// `version`, activated in the boot `bootIdentifier` of `previous`.
+    public init(version: String, previous: String, tries: Int, bootIdentifier: String) {
+        self.version = version
+        self.previous = previous
+        self.tries = tries
+        self.bootIdentifier = bootIdentifier
+    }
+}
+
+/// What the agent knows over reboots: `/var/lib/ballast/state.json`.
+public struct AgentState: Sendable, Hashable {
+    static let historyLimit = 200
+    static let goodLimit = 32
+
+    /// Where the host is.
+    public var phase = AgentPhase.idle
+    /// The version it is pinned to.
+    public var pinned: String?
+    /// What it does not take.
+    public var denied: [DeniedVersion] = []
+    /// What happened, oldest first, at most 200 events.
+    public var history: [HistoryEvent] = []
+    /// Versions that have passed their health checks here, the latest last.
+    public var good: [String] = []
+    /// What the next boot is to try.
+    public var pending: PendingActivation?
+    /// When the repository was last asked with success.
+    public var lastCheck: UTCTime?
+    /// What the last check said.
+    public var reason: String?
+    /// The last failure that nothing has succeeded after.
+    public var lastError: String?
+
+    /// The state of a host that nothing has happened to.
+    public init() {}
+
+    /// Whether `version` is denied, and why.
+    public func denial(of version: String) -> DeniedVersion? { denied.first { $0.version == version } }
+
+    /// Adds to the history, from which the oldest events fall out.
+    mutating func record(_ event: HistoryEvent) {
+        history.append(event)
+        if history.count > Self.historyLimit { history.removeFirst(history.count - Self.historyLimit) }
+    }
+
+    mutating func deny(_ version: String, cause: String, at time: UTCTime) {
+        denied.removeAll { $0.version == version }
+        denied.append(DeniedVersion(version: version, cause: cause, time: time))
+    }
+
+    mutating func addGood(_ version: String) {
+        good.removeAll { $0 == version }
+        good.append(version)
+        if good.count > Self.goodLimit { good.removeFirst(good.count - Self.goodLimit) }
+    }
+
+    /// Reads format 1.
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        let format = try cursor.field("format").integer()
+        guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
+        phase = try AgentPhase(parsing: cursor.field("state"))
+        pinned = try cursor.optional("pinned")?.string()
+        for item in try cursor.field("denied").elements(atMost: 10_000) {
+            denied.append(
+                DeniedVersion(
+                    version: try item.field("version").string(), cause: try item.field("cause").string(),
+                    time: try AgentText.time(item.field("time"))))
+        }
+        for item in try cursor.field("history").elements(atMost: 10_000) {
+            record(try HistoryEvent(parsing: item))
+        }
+        for item in try cursor.field("good").elements(atMost: 10_000) { addGood(try item.string()) }
+        if let item = try cursor.optional("pending") {
+            pending = PendingActivation(
+                version: try item.field("version").string(), previous: try item.field("previous").string(),
+                tries: try item.field("tries").integer(in: 1...9),
+                bootIdentifier: try item.field("boot_id").string())
+        }
+        lastCheck = try cursor.optional("last_check").map { time throws(JSONFault) in try AgentText.time(time) }
+        reason = try cursor.optional("reason")?.string()
+        lastError = try cursor.optional("last_error")?.string()
+    }
+
+    /// Format 1.
+    var json: JSONValue {
+        var members: [String: JSONValue] = [
+            "format": 1, "state": phase.json, "denied": .array(denied.map(\.json)),
+            "history": .array(history.map(\.json)), "good": .array(good.map { .string($0) }),
+        ]
+        members["pinned"] = pinned.map { .string($0) }
+        members["last_check"] = lastCheck.map { .string($0.description) }
+        members["reason"] = reason.map { .string($0) }
+        members["last_error"] = lastError.map { .string($0) }
+        members["pending"] = pending.map { pending in
+            [
+                "version": .string(pending.version), "previous": .string(pending.previous),
+                "tries": .integer(Int64(pending.tries)), "boot_id": .string(pending.bootIdentifier),
+            ]
+        }
+        return .object(members)
+    }
+}

@@ -1,0 +1,69 @@
+import Command
+import Fault
+import FileIO
+import Glibc
+import SystemPackage
+import Transfer
+
+/// Looks once whether a health check holds.
+struct HealthProbe {
+    /// How long one look may take, in seconds.
+    let patience: Int
+
+    /// - Returns: why it does not hold, or nil where it does.
+    func problem(_ probe: HealthCheck.Probe) -> String? {
+        switch probe {
+        case .unit(let unit): unitProblem(unit)
+        case .command(let program, let arguments): commandProblem(Command(program, arguments))
+        case .http(let address): httpProblem(address)
+        case .tcp(let host, let port): SocketProbe.problem(host: host, port: port, seconds: patience)
+        case .containerd: containerdProblem()
+        }
+    }
+
+    private func unitProblem(_ unit: String) -> String? {
+        do throws(CommandFault) {
+            guard
+                let outcome = try SystemCommands.outcome(Command("systemctl", ["is-active", unit]), seconds: patience)
+            else { return "systemd did not answer" }
+            if outcome.status == 0 { return nil }
+            return "the unit \(unit) is \(outcome.outputText.split(separator: "\n").first ?? "not active")"
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private func commandProblem(_ command: Command) -> String? {
+        do throws(CommandFault) {
+            guard let outcome = try SystemCommands.outcome(command, seconds: patience) else {
+                return "'\(command)' did not end within \(patience) s"
+            }
+            if outcome.status == 0 { return nil }
+            let last = (outcome.errorText.isEmpty ? outcome.outputText : outcome.errorText).split(separator: "\n").last
+            return "'\(command)' ended with status \(outcome.status)" + (last.map { ": \($0.prefix(200))" } ?? "")
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private func httpProblem(_ address: String) -> String? {
+        var limits = HTTPClient.Patience()
+        limits.connectSeconds = min(patience, 10)
+        limits.slowSeconds = min(patience, 10)
+        do throws(TransferFault) {
+            let status = try HTTPClient(patience: limits, retries: RetryPolicy(attempts: 1)).status(of: address)
+            return 200...299 ~= status ? nil : "\(address) answers with HTTP status \(status)"
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// With containerd's own client where there is one; otherwise the way every gRPC connection begins.
+    private func containerdProblem() -> String? {
+        let client = FilePath("/usr/bin/ctr")
+        guard !client.exists else {
+            return commandProblem(Command(client.string, ["--timeout", "\(patience)s", "version"]))
+        }
+        return SocketProbe.problem(http2Socket: "/run/containerd/containerd.sock", seconds: patience)
+    }
+}

@@ -1,0 +1,95 @@
+import Dispatch
+public import Fault
+import FileIO
+import Glibc
+import JSON
+import Release
+import Synchronization
+import SystemPackage
+
+/// Runs the health checks of a boot and acts on what they come to.
+public struct HealthRunner: Sendable {
+    private static let pause = 0.5
+    /// One look takes at most this long, so that a check that hangs once gets another chance.
+    private static let lookSeconds = 20
+
+    private let settings: AgentSettings
+    private let host: Host
+
+    /// The checks of `settings` on `host`.
+    public init(settings: AgentSettings, host: Host) {
+        self.settings = settings
+        self.host = host
+    }
+
+    /// Runs all checks at the same time, each until it holds or its time is over.
+    ///
+    /// - Parameter note: called with a line for each check as it ends.
+    public func run(note: @escaping @Sendable (String) -> Void) -> HealthReport {
+        let checks = settings.health
+        let results = Results(count: checks.count)
+        let group = DispatchGroup()
+        let queue = DispatchQueue(label: "io.ballast.health", attributes: .concurrent)
+        for (position, check) in checks.enumerated() {
+            queue.async(group: group) {
+                let outcome = Self.outcome(of: check)
+                results.put(outcome, at: position)
+                note("\(check.name): " + (outcome.problem ?? "holds") + " (\(outcome.seconds) s)")
+            }
+        }
+        group.wait()
+        return HealthReport(version: host.running.description, time: host.now(), outcomes: results.all)
+    }
+
+    private final class Results: Sendable {
+        private let outcomes: Mutex<[HealthReport.Outcome?]>
+        init(count: Int) { outcomes = Mutex(Array(repeating: nil, count: count)) }
+        func put(_ outcome: HealthReport.Outcome, at position: Int) {
+            outcomes.withLock { if $0.indices.contains(position) { $0[position] = outcome } }
+        }
+        var all: [HealthReport.Outcome] { outcomes.withLock { $0.compactMap { $0 } } }
+    }
+
+    private static func outcome(of check: HealthCheck) -> HealthReport.Outcome {
+        let start = ContinuousClock.now
+        while true {
+            let left = check.timeout - Int((ContinuousClock.now - start).components.seconds)
+            let problem = HealthProbe(patience: max(1, min(left, lookSeconds))).problem(check.probe)
+            let seconds = (ContinuousClock.now - start).components.seconds
+            guard let problem else { return HealthReport.Outcome(name: check.name, problem: nil, seconds: seconds) }
+            if seconds >= Int64(check.timeout) {
+                return HealthReport.Outcome(
+                    name: check.name, problem: "\(problem), after \(check.timeout) s", seconds: seconds)
+            }
+            usleep(UInt32(pause * 1_000_000))
+        }
+    }
+
+    /// What a failure leads to: where this boot is being counted, its report and journal are kept and the host reboots, to
+    /// try again or to go back; otherwise the host stays up, since no other version would be better.
+    ///
+    /// - Returns: what was done, for the log.
+    public func handleFailure(_ report: HealthReport) throws(UpdateAgentFault) -> String {
+        VerdictPort(path: host.paths.verdict).send("boot-failed \(settings.product) \(report.version): \(report.cause)")
+        guard host.isBootCounted() else {
+            return "degraded; this version has proved itself before, so the host stays up: \(report.cause)"
+        }
+        do throws(FileIOFault) {
+            for (path, bytes) in [
+                (host.paths.healthReport(of: report.version), Array(report.json.text().utf8)),
+                (host.paths.journal(of: report.version), host.journal(nil)),
+            ] {
+                try path.removingLastComponent().makeDirectories()
+                try path.replaceContents(with: bytes)
+            }
+        } catch {
+            // Without the report the host still comes back; only the cause is then not known.
+            sync()
+            try host.reboot()
+            return "rebooting; the report could not be kept: \(error)"
+        }
+        sync()
+        try host.reboot()
+        return "rebooting: \(report.cause)"
+    }
+}

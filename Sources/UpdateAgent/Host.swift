@@ -1,0 +1,108 @@
+public import BootControl
+import Command
+import Dispatch
+public import Fault
+import FileIO
+import Glibc
+public import Release
+import Synchronization
+import SystemPackage
+public import Trust
+
+/// The machine that the agent keeps: what runs, its disk, its clock, and how to reboot it. Tests bring their own.
+public struct Host: Sendable {
+    /// Its files.
+    public var paths: HostPaths
+    /// What runs, by IMAGE_VERSION.
+    public var running: ImageVersion
+    /// Another one after each boot.
+    public var bootIdentifier: String
+    /// A secret number that stays, by which the host has its place in a ramp.
+    public var identifier: String
+    /// Finds the slots.
+    public var slots: @Sendable () throws(BootControlFault) -> any SlotStore
+    /// Finds the boot entries' files.
+    public var bootFiles: @Sendable () throws(BootControlFault) -> any BootFiles
+    /// Whether this boot takes one of its entry's tries.
+    public var isBootCounted: @Sendable () -> Bool
+    /// Asks for a reboot and returns.
+    public var reboot: @Sendable () throws(UpdateAgentFault) -> Void
+    /// The last lines of the journal of the boot that ran the system with this root hash, or of the one that runs for nil.
+    public var journal: @Sendable (_ rootHash: String?) -> [UInt8]
+    /// What time it is.
+    public var now: @Sendable () -> UTCTime
+    /// A number from 0 up to and with the one given.
+    public var random: @Sendable (Int64) -> Int64
+
+    /// A host of which everything is given.
+    public init(
+        paths: HostPaths, running: ImageVersion, bootIdentifier: String, identifier: String,
+        slots: @escaping @Sendable () throws(BootControlFault) -> any SlotStore,
+        bootFiles: @escaping @Sendable () throws(BootControlFault) -> any BootFiles,
+        isBootCounted: @escaping @Sendable () -> Bool, reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
+        journal: @escaping @Sendable (String?) -> [UInt8], now: @escaping @Sendable () -> UTCTime,
+        random: @escaping @Sendable (Int64) -> Int64
+    ) {
+        self.paths = paths
+        self.running = running
+        self.bootIdentifier = bootIdentifier
+        self.identifier = identifier
+        self.slots = slots
+        self.bootFiles = bootFiles
+        self.isBootCounted = isBootCounted
+        self.reboot = reboot
+        self.journal = journal
+        self.now = now
+        self.random = random
+    }
+
+    /// This machine.
+    public init(_ paths: HostPaths, settings: AgentSettings) throws(UpdateAgentFault) {
+        let system = RunningSystem(prefix: paths.prefix)
+        let prefix = paths.prefix
+        self.init(
+            paths: paths, running: try Self.version(paths, product: settings.product),
+            bootIdentifier: (try? system.bootIdentifier()) ?? "", identifier: Self.identifier(paths),
+            slots: { () throws(BootControlFault) in
+                let disk = if let disk = settings.disk { disk } else { try system.disk() }
+                return try HostDisk(disk, rootHash: system.rootHash(), architecture: settings.architecture)
+            },
+            bootFiles: { () throws(BootControlFault) in
+                if let entries = settings.entries { return BootDirectory(entries) }
+                return try BootDirectory(prefix: prefix)
+            },
+            isBootCounted: { EfiVariables(prefix: prefix).isBootCounted },
+            reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
+            journal: { SystemCommands.journal(rootHash: $0) }, now: { .now },
+            random: { Int64.random(in: 0...max($0, 0)) })
+    }
+
+    /// IMAGE_VERSION of os-release(5), which must be that of the product.
+    private static func version(_ paths: HostPaths, product: String) throws(UpdateAgentFault) -> ImageVersion {
+        let text: String
+        do throws(FileIOFault) { text = try paths.osRelease.text(limit: 1 << 16) } catch {
+            throw UpdateAgentFault(.invalid, "the running version is not known", cause: error)
+        }
+        func value(_ key: String) -> Substring? {
+            text.split(separator: "\n").last { $0.hasPrefix("\(key)=") }.map { line in
+                let value = line.dropFirst(key.utf8.count + 1)
+                return value.hasPrefix("\"") && value.hasSuffix("\"") && value.count >= 2
+                    ? value.dropFirst().dropLast() : value
+            }
+        }
+        guard value("IMAGE_ID").map({ $0 == product }) ?? false, let version = value("IMAGE_VERSION") else {
+            throw UpdateAgentFault(
+                .invalid, "os-release does not say that this is '\(product)' and which IMAGE_VERSION",
+                at: .path(paths.osRelease.string), remedy: "install an image that 'ballast build' made")
+        }
+        do throws(ReleaseFault) { return try ImageVersion(version) } catch {
+            throw UpdateAgentFault(.invalid, "IMAGE_VERSION cannot be used", cause: error)
+        }
+    }
+
+    /// The machine's identifier; without one, all such hosts have the same place in a ramp.
+    private static func identifier(_ paths: HostPaths) -> String {
+        let text = (try? paths.machineIdentifier.text(limit: 4096)) ?? ""
+        return String(text.prefix { $0 != "\n" })
+    }
+}

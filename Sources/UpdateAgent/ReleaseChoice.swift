@@ -1,0 +1,106 @@
+import Cryptography
+import Fault
+import Release
+import Trust
+
+/// Which release a host takes, and why.
+struct ReleaseChoice {
+    /// The release, or nil where none is for this host now.
+    let release: ReleaseDocument?
+    /// Why.
+    let reason: String
+
+    /// What the choice depends on besides what is published.
+    struct Conditions {
+        var product: String
+        var architecture: String
+        var channel: String
+        var running: ImageVersion
+        var pinned: String?
+        var denied: [DeniedVersion]
+        var agent: ImageVersion
+        /// The host's own secret number, by which it has its place in a ramp.
+        var host: String
+        var now: UTCTime
+        /// Whether an operator asked, who does not wait for the ramp.
+        var ignoresRollout = false
+    }
+
+    /// A host that has very many versions to choose from looks at the newest ones only.
+    private static let limit = 64
+
+    /// Goes through the releases from the newest to the oldest that is newer than the one that runs.
+    ///
+    /// - Parameter document: fetches a release.
+    static func make(
+        among names: [(name: ReleaseName, channels: [String])], _ conditions: Conditions,
+        document: (ReleaseName) throws(UpdateAgentFault) -> ReleaseDocument
+    ) throws(UpdateAgentFault) -> ReleaseChoice {
+        let ours = names.filter {
+            $0.name.product == conditions.product && $0.name.architecture == conditions.architecture
+                && $0.channels.contains(conditions.channel)
+        }.sorted { $0.name.version > $1.name.version }
+        let place = "channel '\(conditions.channel)'"
+        guard let newest = ours.first?.name.version else {
+            return ReleaseChoice(
+                release: nil,
+                reason: "\(place) has no release of \(conditions.product) for \(conditions.architecture)")
+        }
+        let newer = ours.filter { $0.name.version > conditions.running }.prefix(limit)
+        guard !newer.isEmpty else {
+            let what = newest == conditions.running ? "is the newest" : "is newer than \(newest), the newest"
+            return ReleaseChoice(release: nil, reason: "\(conditions.running) \(what) in \(place)")
+        }
+        var obstacles: [String] = []
+        var revoked: [ImageVersion: String] = [:]
+        var failure: UpdateAgentFault?
+        for (name, _) in newer {
+            do throws(UpdateAgentFault) {
+                let release = try document(name)
+                for version in release.revokes { revoked[version] = name.version.description }
+                guard let obstacle = obstacle(to: release, conditions, revokedBy: revoked[name.version]) else {
+                    let reason = obstacles.isEmpty ? "the newest in \(place)" : obstacles.joined(separator: "; ")
+                    return ReleaseChoice(release: release, reason: reason)
+                }
+                obstacles.append(obstacle)
+            } catch {
+                // One bad release must not keep hosts from those beside it.
+                failure = failure ?? error
+                obstacles.append("\(name.version) cannot be used: \(error)")
+            }
+        }
+        if let failure { throw failure }
+        return ReleaseChoice(release: nil, reason: obstacles.joined(separator: "; "))
+    }
+
+    /// Why this host does not take `release`, or nil.
+    private static func obstacle(
+        to release: ReleaseDocument, _ conditions: Conditions, revokedBy revoker: String?
+    ) -> String? {
+        let version = release.version
+        if let revoker { return "\(version) is revoked by \(revoker)" }
+        if let pinned = conditions.pinned, pinned != version.description {
+            return "\(version) is passed over: this host is pinned to \(pinned)"
+        }
+        if let denial = conditions.denied.first(where: { $0.version == version.description }) {
+            return "\(version) is denied here: \(denial.cause)"
+        }
+        if let minimum = release.minimumAgent, conditions.agent < minimum {
+            return "\(version) needs agent \(minimum), and this one is \(conditions.agent)"
+        }
+        if let floor = release.floors.filter({ conditions.running < $0 && $0 < version }).max() {
+            return "\(version) needs \(floor) to run before it"
+        }
+        guard let rollout = release.rollout, !conditions.ignoresRollout else { return nil }
+        guard let time = rollout.time(forPlace: place(of: conditions.host, in: release)) else {
+            return "\(version) is not rolled out to all hosts, and not to this one"
+        }
+        return time > conditions.now ? "\(version) waits for its wave, at \(time)" : nil
+    }
+
+    /// 0 to 99, another one for each release, so that it is not always the same hosts that go first.
+    private static func place(of host: String, in release: ReleaseDocument) -> Int {
+        let digest = SHA256Digest(of: "\(host) \(ReleaseName(release))".utf8)
+        return digest.bytes.prefix(4).reduce(0) { $0 << 8 | Int($1) } % 100
+    }
+}

@@ -1,0 +1,289 @@
+import BlockDevice
+import BootControl
+import Cryptography
+import Fault
+import FileIO
+import PartitionTable
+import Release
+import SystemPackage
+import Verity
+
+/// Brings one release into the slot that does not run, in an order in which a power cut at any moment leaves a host that
+/// boots what ran before:
+///
+/// 1. drop the slot's boot entry, flush
+/// 2. label the slot `_empty`, flush
+/// 3. write verified frames, flush and note how far every few MiB
+/// 4. read the slot back, write the hash tree, compare with the signed root hash, flush
+/// 5. label and GUIDs, flush
+/// 6. kernel image under a temporary name, flush
+/// 7. rename it to its entry's name with tries, flush
+///
+/// A cut before 7 boots the old version; after it, the new one. A second run goes on with 3 where the first one ended.
+struct SlotUpdate {
+    /// What is written between two flushes.
+    static let checkpoint: Int64 = 8 << 20
+    /// What FAT takes beside the files themselves.
+    private static let bootReserve: Int64 = 1 << 20
+
+    /// Whoever runs an update is told how it goes, and may stop it before its version becomes bootable.
+    struct Observer {
+        /// The update has come to this step. What it saves is on disk before the step begins.
+        var enter: (AgentPhase) throws(UpdateAgentFault) -> Void
+        /// That many bytes more are done, of which this many were fetched.
+        var advance: (_ done: Int64, _ fetched: Int64) -> Void
+        /// The version is about to become bootable: step 7 comes next.
+        var activate: () throws(UpdateAgentFault) -> Void
+    }
+
+    let release: ReleaseDocument
+    let source: any BlobSource
+    let slots: any SlotStore
+    let entries: BootEntries
+    /// The versions whose entries stay: the one that runs.
+    let running: String
+    let tries: Int
+    let stagingPath: FilePath
+    let observer: Observer
+
+    private var version: String { release.version.description }
+    private var label: String { "\(release.product)_\(version)" }
+
+    /// Bytes of the image's frames and the kernel: what progress is counted in.
+    var totalBytes: Int64 { release.image.frames.size + release.kernel.size }
+
+    /// Runs all steps, or only the last ones where the slot holds the release already.
+    ///
+    /// - Returns: whether anything of the image was fetched.
+    func run() throws(UpdateAgentFault) -> Bool {
+        try observer.enter(.planning(version: version))
+        let slot = try target()
+        if try isComplete(slot) {
+            try activate(isKernelPresent: try hasKernel())
+            return false
+        }
+        let index = try fetchIndex()
+        try checkSpace(slot, index)
+        try observer.enter(.staging(version: version))
+        try clear(slot)
+        try writeImage(index, to: slot)
+        try writeTree(to: slot)
+        try identify(slot)
+        try activate(isKernelPresent: false)
+        try? stagingPath.removeTree()
+        return true
+    }
+
+    /// The slot that does not run.
+    private func target() throws(UpdateAgentFault) -> Slot {
+        let all = try Self.booting { () throws(BootControlFault) in try slots.slots() }
+        guard let slot = all.first(where: { !$0.isRunning }), all.contains(where: \.isRunning) else {
+            throw UpdateAgentFault(.storage, "the host has no slot that does not run")
+        }
+        let halves = DerivedUUID.halves(of: release.verity.rootHash)
+        guard !all.contains(where: { $0.isRunning && $0.rootUUID == halves.root }) else {
+            throw UpdateAgentFault(.invalid, "the release has the root hash of what runs already")
+        }
+        return slot
+    }
+
+    /// Whether the slot claims to hold the release, and on reading it back does.
+    private func isComplete(_ slot: Slot) throws(UpdateAgentFault) -> Bool {
+        let halves = DerivedUUID.halves(of: release.verity.rootHash)
+        guard slot.label == label, slot.rootUUID == halves.root, slot.verityUUID == halves.verity else { return false }
+        let verifier = SlotVerifier(release: release)
+        do throws(UpdateAgentFault) {
+            let tree = try verifier.tree(of: try root(slot, writable: false))
+            return try verifier.holds(tree, on: try verity(slot, writable: false))
+        } catch {
+            // It claims what it is not: it is written anew.
+            return false
+        }
+    }
+
+    private func hasKernel() throws(UpdateAgentFault) -> Bool {
+        let present = try Self.booting { () throws(BootControlFault) in try entries.digest(of: version) }
+        return present?.digest == release.kernel.digest
+    }
+
+    private func fetchIndex() throws(UpdateAgentFault) -> FrameIndex {
+        let bytes = try source.contents(of: release.image.index)
+        do throws(ReleaseFault) {
+            let index = try FrameIndex(parsing: bytes, source: release.image.index.path)
+            guard index.imageSize == release.image.size, index.blobSize == release.image.frames.size else {
+                throw ReleaseFault(.mismatch, "the index is that of another image than the release names")
+            }
+            return index
+        } catch {
+            throw UpdateAgentFault(.untrusted, "the image's index cannot be used", cause: error)
+        }
+    }
+
+    private func checkSpace(_ slot: Slot, _ index: FrameIndex) throws(UpdateAgentFault) {
+        func require(_ needed: Int64, of available: Int64, _ what: String) throws(UpdateAgentFault) {
+            guard needed > available else { return }
+            let missing = (needed - available + (1 << 20) - 1) >> 20
+            throw UpdateAgentFault(
+                .noSpace,
+                "\(version) needs \(needed) bytes of \(what), which has \(available): \(missing) MiB are missing",
+                at: .named("slot \(slot.name)"),
+                remedy: "publish a smaller image, or install the host anew with larger slots")
+        }
+        try require(release.image.size, of: slot.rootSize, "the slot")
+        try require(release.verity.hashSize, of: slot.veritySize, "the slot's verity partition")
+        let space = try Self.booting { () throws(BootControlFault) in try entries.space(keeping: [running]) }
+        try require(release.kernel.size + Self.bootReserve, of: space, "the boot partition")
+    }
+
+    // MARK: Steps 1 to 5
+
+    private func clear(_ slot: Slot) throws(UpdateAgentFault) {
+        try Self.booting { () throws(BootControlFault) in
+            try entries.removeAll(except: [running])
+            if slot.label != Slot.emptyLabel { try slots.setIdentity(of: slot, label: Slot.emptyLabel, uuids: nil) }
+        }
+    }
+
+    private func writeImage(_ index: FrameIndex, to slot: Slot) throws(UpdateAgentFault) {
+        let storage = try root(slot, writable: true)
+        let first = try framesPresent(index, on: storage, slot: slot)
+        let begin = index.frames.indices.contains(first) ? index.frames[first].offset : index.blobSize
+        observer.advance(begin, 0)
+        let receiver = try FrameReceiver(index, first: first, storage: storage)
+        var kept = first
+        func keep() throws(UpdateAgentFault) {
+            guard receiver.framesDone > kept else { return }
+            try UpdateAgentFault.storing { () throws(BlockDeviceFault) in try storage.flush() }
+            kept = receiver.framesDone
+            try StagingRecord(
+                version: version, index: release.image.index.digest, slot: slot.index, frames: kept
+            ).save(to: stagingPath)
+        }
+        do throws(UpdateAgentFault) {
+            try source.stream(release.image.frames, from: begin) { bytes throws(UpdateAgentFault) in
+                observer.advance(Int64(bytes.count), Int64(bytes.count))
+                try receiver.take(bytes) { () throws(UpdateAgentFault) in
+                    let behind = Int64(receiver.framesDone - kept) * Int64(index.frameSize)
+                    if behind >= Self.checkpoint { try keep() }
+                }
+            }
+        } catch {
+            // What has come need not come again; where even that fails, the first failure is the one to tell.
+            try? keep()
+            throw error
+        }
+        guard receiver.framesDone == index.frames.count else {
+            throw UpdateAgentFault(.mismatch, "the frames blob ended before its last frame")
+        }
+        try keep()
+        try UpdateAgentFault.storing { () throws(BlockDeviceFault) in try storage.flush() }
+    }
+
+    /// How many frames an interrupted run left in the slot. They are hashed: the record might be older than the slot.
+    private func framesPresent(
+        _ index: FrameIndex, on storage: any BlockStorage, slot: Slot
+    ) throws(UpdateAgentFault) -> Int {
+        guard let record = StagingRecord(stagingPath), record.version == version,
+            record.index == release.image.index.digest, record.slot == slot.index
+        else { return 0 }
+        try UpdateAgentFault.storing { () throws(BlockDeviceFault) in try storage.dropCache() }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: index.frameSize, alignment: 4096)
+        defer { buffer.deallocate() }
+        var hasher = SHA256Hasher()
+        for position in 0..<min(record.frames, index.frames.count) {
+            guard let range = index.imageRange(ofFrame: position) else { return position }
+            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count])
+            // Blocks that cannot be read any more are written again.
+            do throws(BlockDeviceFault) { try storage.read(into: piece, at: range.lowerBound) } catch {
+                return position
+            }
+            hasher.update(UnsafeRawBufferPointer(piece))
+            guard hasher.finish() == index.frames[position].rawDigest else { return position }
+        }
+        return min(record.frames, index.frames.count)
+    }
+
+    private func writeTree(to slot: Slot) throws(UpdateAgentFault) {
+        let verifier = SlotVerifier(release: release)
+        let tree = try verifier.tree(of: try root(slot, writable: false))
+        let storage = try verity(slot, writable: true)
+        try verifier.write(tree, to: storage)
+        guard try verifier.holds(tree, on: storage) else {
+            throw UpdateAgentFault(
+                .mismatch, "the hash tree does not read back as it was written", at: .named("slot \(slot.name)"),
+                remedy: "check the disk")
+        }
+    }
+
+    private func identify(_ slot: Slot) throws(UpdateAgentFault) {
+        try Self.booting { () throws(BootControlFault) in
+            try slots.setIdentity(of: slot, label: label, uuids: DerivedUUID.halves(of: release.verity.rootHash))
+        }
+    }
+
+    // MARK: Steps 6 and 7
+
+    private func activate(isKernelPresent: Bool) throws(UpdateAgentFault) {
+        try observer.enter(.staged(version: version))
+        if isKernelPresent {
+            try observer.activate()
+            try Self.booting { () throws(BootControlFault) in
+                try entries.setStanding(.trying(left: tries, done: 0), of: version)
+            }
+            return
+        }
+        try writeKernel()
+        try observer.activate()
+        try Self.booting { () throws(BootControlFault) in
+            try entries.activate(version: version, standing: .trying(left: tries, done: 0))
+        }
+    }
+
+    private func writeKernel() throws(UpdateAgentFault) {
+        let writer = try Self.booting { () throws(BootControlFault) in try entries.create(version: version) }
+        var hasher = SHA256Hasher()
+        var size: Int64 = 0
+        try source.stream(release.kernel, from: 0) { bytes throws(UpdateAgentFault) in
+            size += Int64(bytes.count)
+            guard size <= release.kernel.size else { throw HTTPRepository.mismatch(release.kernel) }
+            hasher.update(bytes)
+            try Self.booting { () throws(BootControlFault) in try writer.append(bytes) }
+            observer.advance(Int64(bytes.count), Int64(bytes.count))
+        }
+        guard size == release.kernel.size, hasher.finish() == release.kernel.digest else {
+            throw HTTPRepository.mismatch(release.kernel)
+        }
+        try Self.booting { () throws(BootControlFault) in try writer.flush() }
+    }
+
+    private func root(_ slot: Slot, writable: Bool) throws(UpdateAgentFault) -> any BlockStorage {
+        try Self.booting { () throws(BootControlFault) in try slots.root(of: slot, writable: writable) }
+    }
+
+    private func verity(_ slot: Slot, writable: Bool) throws(UpdateAgentFault) -> any BlockStorage {
+        try Self.booting { () throws(BootControlFault) in try slots.verity(of: slot, writable: writable) }
+    }
+
+    private static func booting<Result>(
+        _ body: () throws(BootControlFault) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        try UpdateAgentFault.booting(body)
+    }
+}
+
+extension Fault where Code == UpdateAgentFaultCode {
+    /// What `body` returns; a failure of disk or boot entries becomes one of the agent.
+    static func booting<Result>(
+        _ body: () throws(BootControlFault) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        do throws(BootControlFault) { return try body() } catch {
+            let code: UpdateAgentFaultCode =
+                switch error.code {
+                case .noSpace: .noSpace
+                case .notFound: .notFound
+                case .notOurs, .inputOutput: .storage
+                }
+            throw UpdateAgentFault(code, "the host's slots or boot entries cannot be used", cause: error)
+        }
+    }
+}

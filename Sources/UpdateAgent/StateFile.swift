@@ -1,0 +1,99 @@
+import Fault
+import FileIO
+import Glibc
+import JSON
+import SystemPackage
+import Trust
+
+/// The agent's state on disk, which several processes of it change one after another.
+struct StateFile: Sendable {
+    private static let byteLimit = 4 << 20
+
+    private let directory: FilePath
+    private let now: @Sendable () -> UTCTime
+
+    init(directory: FilePath, now: @escaping @Sendable () -> UTCTime) {
+        self.directory = directory
+        self.now = now
+    }
+
+    private var path: FilePath { directory.appending("state.json") }
+
+    /// The state as it is on disk.
+    func read() throws(UpdateAgentFault) -> AgentState { try change { $0 } }
+
+    /// Lets `body` change the state, and returns when the outcome is on the medium.
+    func change<Result>(_ body: (inout AgentState) -> Result) throws(UpdateAgentFault) -> Result {
+        try attempt { () throws(FileIOFault) in
+            try directory.makeDirectories()
+            let lock = try Self.lock(directory.appending("state.lock"))
+            defer { _ = lock }
+            let before = try load()
+            var state = before
+            let result = body(&state)
+            if state != before || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
+            return result
+        }
+    }
+
+    /// What a file holds that is no state is put aside, for a person to look at; a host without a past is better than none.
+    private func load() throws(FileIOFault) -> AgentState {
+        let bytes: [UInt8]
+        do throws(FileIOFault) { bytes = try path.contents(limit: Self.byteLimit) } catch {
+            switch error.code {
+            case .notFound: return AgentState()
+            case .tooLarge: return try putAside(error.description)
+            case .notPermitted, .exists, .noSpace, .truncated, .other: throw error
+            }
+        }
+        do throws(JSONFault) {
+            return try AgentState(parsing: JSONCursor(parsing: bytes, source: path.string))
+        } catch {
+            return try putAside(error.description)
+        }
+    }
+
+    private func putAside(_ problem: String) throws(FileIOFault) -> AgentState {
+        let aside = directory.appending("state.json.damaged")
+        try path.rename(to: aside)
+        var state = AgentState()
+        var event = HistoryEvent(
+            .noted, version: "", detail: "the agent's state was damaged and is in \(aside)", at: now())
+        event.cause = problem
+        state.record(event)
+        try path.replaceContents(with: state.json.text(inlineDepth: 2))
+        return state
+    }
+
+    /// Waits until no other process holds the lock.
+    private static func lock(_ path: FilePath) throws(FileIOFault) -> HeldLock {
+        let file = try OpenFile(path, .readWrite, options: [.create])
+        while flock(file.descriptor.rawValue, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw .last("cannot lock", at: path) }
+        }
+        return HeldLock(file)
+    }
+
+    private func attempt<Result>(_ body: () throws(FileIOFault) -> Result) throws(UpdateAgentFault) -> Result {
+        do throws(FileIOFault) { return try body() } catch {
+            throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
+        }
+    }
+}
+
+/// A lock on a file, given back when this is released.
+final class HeldLock: Sendable {
+    private let file: OpenFile
+
+    init(_ file: consuming OpenFile) { self.file = file }
+
+    /// The lock on `path` if no other process holds it.
+    static func ifFree(_ path: FilePath) throws(FileIOFault) -> HeldLock? {
+        let file = try OpenFile(path, .readWrite, options: [.create])
+        guard flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            guard errno == EWOULDBLOCK else { throw .last("cannot lock", at: path) }
+            return nil
+        }
+        return HeldLock(file)
+    }
+}

@@ -1,0 +1,114 @@
+import Control
+import Fault
+import Glibc
+import SystemPackage
+import Terminal
+import Transfer
+import UpdateAgent
+
+/// The verbs of `ballastd`.
+enum Daemon {
+    private static let usage = """
+        ballastd \(Agent.version), the update agent of a Ballast host
+
+        Usage: ballastd VERB [--root DIRECTORY]
+
+          serve     keeps the host up to date and answers ballastctl
+          health    runs the health checks of this boot; exit status 0 when all hold
+          good      notes that this boot has passed its health checks
+          update    brings the newest version into the other slot, as 'ballastctl update' does
+
+          --root    finds all files, devices included, below DIRECTORY instead of /
+
+        Settings: /usr/lib/ballast/agent.json and over it /etc/ballast/agent.json.
+        """
+
+    /// Runs the verb that `arguments` name.
+    ///
+    /// - Returns: the exit status: 0, 1 after a failure, 64 for a wrong command line.
+    static func run(_ arguments: [String]) -> CInt {
+        var arguments = arguments[...]
+        guard let verb = arguments.popFirst(), verb != "--help", verb != "-h", verb != "help" else {
+            StandardStreams.print(usage)
+            return arguments.isEmpty ? 0 : 64
+        }
+        var prefix = FilePath("/")
+        while let option = arguments.popFirst() {
+            guard option == "--root", let value = arguments.popFirst() else {
+                return misused("'\(option)' is not known")
+            }
+            prefix = FilePath(value)
+        }
+        do throws(UpdateAgentFault) {
+            switch verb {
+            case "serve": try serve(prefix)
+            case "health": return try health(prefix)
+            case "good": StandardStreams.print(try agent(prefix).recordGood())
+            case "update": try update(prefix)
+            default: return misused("there is no verb '\(verb)'")
+            }
+            return 0
+        } catch {
+            StandardStreams.report("ballastd: \(error)")
+            return 1
+        }
+    }
+
+    private static func misused(_ what: String) -> CInt {
+        StandardStreams.report("ballastd: \(what); 'ballastd --help' says what there is")
+        return 64
+    }
+
+    private static func parts(
+        _ prefix: FilePath
+    ) throws(UpdateAgentFault) -> (settings: AgentSettings, problem: String?, host: Host) {
+        let paths = HostPaths(prefix: prefix)
+        let (settings, problem) = try AgentSettings.load(paths)
+        if let problem { StandardStreams.report("ballastd: \(problem)") }
+        return (settings, problem, try Host(paths, settings: settings))
+    }
+
+    private static func agent(_ prefix: FilePath) throws(UpdateAgentFault) -> Agent {
+        let (settings, problem, host) = try parts(prefix)
+        let source = settings.repository.map { address in
+            HTTPRepository(
+                address: address, client: HTTPClient(userAgent: "ballastd/\(Agent.version)"), paths: host.paths,
+                now: host.now)
+        }
+        return Agent(settings: settings, settingsProblem: problem, host: host, source: source)
+    }
+
+    private static func serve(_ prefix: FilePath) throws(UpdateAgentFault) {
+        let agent = try agent(prefix)
+        try agent.reconcile()
+        StandardStreams.print(try agent.status().text)
+        let server: VarlinkServer
+        do throws(ControlFault) {
+            server = try VarlinkServer(AgentControl(agent), version: Agent.version)
+            try server.start()
+        } catch {
+            throw UpdateAgentFault(.system, "cannot answer ballastctl", cause: error)
+        }
+        defer { server.stop() }
+        agent.keepUpToDate { StandardStreams.report($0) }
+    }
+
+    private static func health(_ prefix: FilePath) throws(UpdateAgentFault) -> CInt {
+        let (settings, _, host) = try parts(prefix)
+        let runner = HealthRunner(settings: settings, host: host)
+        let report = runner.run { StandardStreams.print($0) }
+        StandardStreams.print(report.text)
+        if report.hasPassed { return 0 }
+        StandardStreams.report(try runner.handleFailure(report))
+        return 1
+    }
+
+    private static func update(_ prefix: FilePath) throws(UpdateAgentFault) {
+        let agent = try agent(prefix)
+        try agent.reconcile()
+        let result = try agent.update { progress in
+            if StandardStreams.errorIsTerminal { StandardStreams.report(progress.text) }
+        }
+        StandardStreams.print(result.text)
+    }
+}
