@@ -170,6 +170,7 @@ let package = Package(
         tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
         tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),
         tests("CompressionTests", ["Fault", "Command", "Compression"]),
+        tests("ControlTests", ["Fault", "FileIO", "JSON", "Command", "Control", system]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )

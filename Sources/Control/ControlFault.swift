@@ -1,5 +1,5 @@
 public import Fault
-import JSON
+package import JSON
 
 /// Why a call to the agent was not answered as asked. The agent's own kinds come first; the raw value is what
 /// `ballastctl --format json` prints.
@@ -80,7 +80,7 @@ extension Fault where Code == ControlFaultCode {
     }
 
     /// What the error reply `name` with `parameters` means.
-    init(error name: String, parameters: JSONValue) {
+    package init(error name: String, parameters: JSONValue) {
         func text(_ key: String) -> String? { if case .string(let text)? = parameters[key] { text } else { nil } }
         let parts = name.split(separator: ".")
         let member = parts.last.map(String.init) ?? name

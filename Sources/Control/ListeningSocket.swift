@@ -13,6 +13,8 @@ public final class ListeningSocket: Sendable {
     ///
     /// - Throws: `busy` when somebody listens there.
     public init(path: String) throws(ControlFault) {
+        // The temporary name's limits are not those of the path.
+        try Socket.withAddress(of: path) { _, _ in }
         guard !Self.isAnswering(path) else {
             throw ControlFault(
                 .busy, "another process listens already", at: .path(path),
