@@ -34,13 +34,11 @@ public struct ControlService: VarlinkService {
 
     private let handler: any ControlHandler
     private let group: String
-    private let patience: Duration
 
     /// The interface in front of `handler`; members of `group` may change what root may.
     public init(_ handler: any ControlHandler, group: String = ControlService.defaultGroup) {
         self.handler = handler
         self.group = group
-        patience = ServerLimits().patience
     }
 
     /// Answers one call.
@@ -78,7 +76,7 @@ public struct ControlService: VarlinkService {
         do throws(ControlFault) { queue = try NewsQueue() } catch { throw VarlinkError(error) }
         let end = handler.watch { queue.add(["status": $0]) }
         defer { end() }
-        request.forward(queue, patience: patience)
+        request.forward(queue)
         return [:]
     }
 

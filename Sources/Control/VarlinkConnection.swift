@@ -29,14 +29,15 @@ struct VarlinkConnection: Sendable {
     }
 
     private func answer(_ call: VarlinkCall, _ writer: MessageWriter) throws(ControlFault) {
-        let request = VarlinkRequest(call, from: caller, writer: writer, socket: socket)
+        let request = VarlinkRequest(
+            call, from: caller, writer: writer, socket: socket, patience: limits.patience)
         let reply: VarlinkReply
         do throws(VarlinkError) {
             reply = VarlinkReply(try result(of: request))
         } catch {
             reply = VarlinkReply(error.parameters, error: error.name)
         }
-        try request.finish(reply, patience: limits.patience)
+        try request.finish(reply)
     }
 
     private func result(of request: VarlinkRequest) throws(VarlinkError) -> JSONValue {

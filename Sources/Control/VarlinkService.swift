@@ -25,9 +25,12 @@ public final class VarlinkRequest: Sendable {
 
     private let writer: MessageWriter
     private let socket: Socket
+    /// How long the caller may leave an answer unread.
+    private let patience: Duration
     private let isFinished = Mutex(false)
 
-    init(_ call: VarlinkCall, from caller: Caller, writer: MessageWriter, socket: Socket) {
+    init(_ call: VarlinkCall, from caller: Caller, writer: MessageWriter, socket: Socket, patience: Duration) {
+        self.patience = patience
         self.call = call
         self.caller = caller
         self.writer = writer
@@ -44,7 +47,7 @@ public final class VarlinkRequest: Sendable {
     }
 
     /// Sends what comes into `queue` until the caller has left.
-    func forward(_ queue: NewsQueue, patience: Duration) {
+    func forward(_ queue: NewsQueue) {
         while true {
             for news in queue.take() {
                 do throws(ControlFault) {
@@ -62,7 +65,7 @@ public final class VarlinkRequest: Sendable {
     }
 
     /// Ends the call with its last answer.
-    func finish(_ reply: VarlinkReply, patience: Duration) throws(ControlFault) {
+    func finish(_ reply: VarlinkReply) throws(ControlFault) {
         isFinished.withLock { $0 = true }
         guard call.mode != .oneway else { return }
         try writer.send(reply.json, patience: patience)
