@@ -42,3 +42,5 @@ long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offs
 }
 
 int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }
+
+int ballast_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
