@@ -66,7 +66,7 @@ let package = Package(
         library("JSON", ["Fault"]),
         library("FileIO", ["Fault", "CLinux", system]),
         library("Terminal", []),
-        library("Command", ["Fault", subprocess, system]),
+        library("Command", ["Fault", "CLinux", subprocess, system]),
 
         // Platform: one thin, typed wrapper a C library.
         library("Cryptography", ["Fault", "FileIO", "CCrypto", system]),
@@ -165,6 +165,15 @@ let package = Package(
             [
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "Compression", "Transfer", "Trust", "Release",
                 "Publishing", "Serving", system,
+            ]),
+        tests(
+            "BootControlTests",
+            ["Fault", "FileIO", "Cryptography", "PartitionTable", "BlockDevice", "BootControl", system]),
+        tests(
+            "UpdateAgentTests",
+            [
+                "Fault", "FileIO", "JSON", "Command", "Cryptography", "PartitionTable", "Verity", "BlockDevice",
+                "BootControl", "Transfer", "Trust", "Release", "Publishing", "Serving", "UpdateAgent", system,
             ]),
         tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
         tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),

@@ -66,3 +66,5 @@ int ballast_accept(int descriptor) { return accept4(descriptor, NULL, NULL, SOCK
 int ballast_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }
+
+int ballast_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

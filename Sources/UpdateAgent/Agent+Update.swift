@@ -67,19 +67,22 @@ extension Agent {
             }
             let hasFetched = try SlotUpdate(
                 release: release, source: source, slots: slots, entries: entries, running: running,
-                tries: settings.tries, stagingPath: host.paths.staging,
+                tries: settings.tries, stagingPath: host.paths.staging, checkpoint: checkpoint,
                 observer: SlotUpdate.Observer(
                     enter: { phase throws(UpdateAgentFault) in
                         try self.enter(phase)
                         meter.enter(phase)
-                    }, advance: { meter.advance(done: $0, fetched: $1) },
+                    }, clear: { () throws(UpdateAgentFault) in _ = try self.state.change { $0.pending = nil } },
+                    advance: { meter.advance(done: $0, fetched: $1) },
                     activate: { () throws(UpdateAgentFault) in try self.prepareActivation(of: version) })
             ).run()
             return try finish(version, hasFetched: hasFetched, meter: meter)
         } catch {
+            let standing = (try? bootEntries().entry(of: version))?.name.standing
+            let mayBoot = if case .trying = standing { true } else { false }
             try change { state in
-                // Whatever it was to activate, it did not: its entry went first or never came.
-                if state.pending?.version == version { state.pending = nil }
+                // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
+                if state.pending?.version == version, !mayBoot { state.pending = nil }
                 fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
                 state.phase = .idle
                 state.phase = settled(state)
@@ -89,11 +92,7 @@ extension Agent {
     }
 
     private func enter(_ phase: AgentPhase) throws(UpdateAgentFault) {
-        try change { state in
-            state.phase = phase
-            // From here on, the entry of what was to be tried before is gone.
-            if case .staging = phase { state.pending = nil }
-        }
+        try change { $0.phase = phase }
     }
 
     /// On disk before the version can boot: what it is to be compared with afterwards.

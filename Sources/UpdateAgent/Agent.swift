@@ -34,6 +34,7 @@ public final class Agent: UpdateService {
     let settingsProblem: String?
     let host: Host
     let source: (any BlobSource)?
+    let checkpoint: Int64
     let state: StateFile
     let live = Mutex(Live())
     let wake = DispatchSemaphore(value: 0)
@@ -45,13 +46,16 @@ public final class Agent: UpdateService {
     /// - Parameters:
     ///   - settingsProblem: what is wrong with the operator's settings, to be shown.
     ///   - source: nil where the image names no repository.
+    ///   - checkpoint: after how many bytes an update notes how far it is.
     public init(
-        settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?
+        settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?,
+        checkpoint: Int64 = 8 << 20
     ) {
         self.settings = settings
         self.settingsProblem = settingsProblem
         self.host = host
         self.source = source
+        self.checkpoint = checkpoint
         state = StateFile(directory: host.paths.state, now: host.now)
     }
 

@@ -1,7 +1,7 @@
-import BootControl
+package import BootControl
 
 /// What a boot says of the version that was to be tried.
-enum BootReconciliation: Sendable, Hashable {
+package enum BootReconciliation: Sendable, Hashable {
     /// Nothing was to be tried.
     case nothing
     /// The version was made ready in this very boot and waits for a reboot.
@@ -23,7 +23,7 @@ enum BootReconciliation: Sendable, Hashable {
     /// - Parameters:
     ///   - entry: what the counter of the pending version's entry says; nil where it has none.
     ///   - hasFailureReport: whether the version's own health checks said why they failed.
-    static func decide(
+    package static func decide(
         pending: PendingActivation?, running: String, bootIdentifier: String, entry: BootEntryName.Standing?,
         hasFailureReport: Bool
     ) -> BootReconciliation {

@@ -24,7 +24,7 @@ struct HealthProbe {
     private func unitProblem(_ unit: String) -> String? {
         do throws(CommandFault) {
             guard
-                let outcome = try SystemCommands.outcome(Command("systemctl", ["is-active", unit]), seconds: patience)
+                let outcome = try Command("systemctl", ["is-active", unit]).outcome(withinSeconds: patience)
             else { return "systemd did not answer" }
             if outcome.status == 0 { return nil }
             return "the unit \(unit) is \(outcome.outputText.split(separator: "\n").first ?? "not active")"
@@ -35,7 +35,7 @@ struct HealthProbe {
 
     private func commandProblem(_ command: Command) -> String? {
         do throws(CommandFault) {
-            guard let outcome = try SystemCommands.outcome(command, seconds: patience) else {
+            guard let outcome = try command.outcome(withinSeconds: patience) else {
                 return "'\(command)' did not end within \(patience) s"
             }
             if outcome.status == 0 { return nil }

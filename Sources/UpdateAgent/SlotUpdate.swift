@@ -21,8 +21,6 @@ import Verity
 ///
 /// A cut before 7 boots the old version; after it, the new one. A second run goes on with 3 where the first one ended.
 struct SlotUpdate {
-    /// What is written between two flushes.
-    static let checkpoint: Int64 = 8 << 20
     /// What FAT takes beside the files themselves.
     private static let bootReserve: Int64 = 1 << 20
 
@@ -30,6 +28,8 @@ struct SlotUpdate {
     struct Observer {
         /// The update has come to this step. What it saves is on disk before the step begins.
         var enter: (AgentPhase) throws(UpdateAgentFault) -> Void
+        /// Nothing but the version that runs can boot any more.
+        var clear: () throws(UpdateAgentFault) -> Void
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
         /// The version is about to become bootable: step 7 comes next.
@@ -44,6 +44,8 @@ struct SlotUpdate {
     let running: String
     let tries: Int
     let stagingPath: FilePath
+    /// What is written between two flushes.
+    let checkpoint: Int64
     let observer: Observer
 
     private var version: String { release.version.description }
@@ -66,6 +68,7 @@ struct SlotUpdate {
         try checkSpace(slot, index)
         try observer.enter(.staging(version: version))
         try clear(slot)
+        try observer.clear()
         try writeImage(index, to: slot)
         try writeTree(to: slot)
         try identify(slot)
@@ -164,7 +167,7 @@ struct SlotUpdate {
                 observer.advance(Int64(bytes.count), Int64(bytes.count))
                 try receiver.take(bytes) { () throws(UpdateAgentFault) in
                     let behind = Int64(receiver.framesDone - kept) * Int64(index.frameSize)
-                    if behind >= Self.checkpoint { try keep() }
+                    if behind >= checkpoint { try keep() }
                 }
             }
         } catch {

@@ -37,3 +37,6 @@ int ballast_event_descriptor(void);
 
 // syncfs(2): returns when the whole file system of `descriptor` is on the medium; 0 or -1 with errno.
 int ballast_sync_file_system(int descriptor);
+
+// pipe2(2) with O_CLOEXEC, so that no other child inherits the ends; 0 or -1 with errno.
+int ballast_pipe(int ends[2]);

@@ -1,0 +1,166 @@
+import BlockDevice
+import BootControl
+import Cryptography
+import Fault
+import FileIO
+import JSON
+import PartitionTable
+import Release
+import Synchronization
+import SystemPackage
+import Trust
+import UpdateAgent
+import Verity
+
+/// Where a test host keeps its slots and boot entries.
+protocol TestMachine: Sendable {
+    func slots(running: SHA256Digest) throws(BootControlFault) -> any SlotStore
+    var bootFiles: any BootFiles { get }
+}
+
+/// A disk image with a real GPT, and a directory for the boot partition.
+struct FileMachine: TestMachine {
+    static let mebibyte: Int64 = 1 << 20
+
+    let disk: FilePath
+    let boot: FilePath
+
+    /// Slot a holds `image`, which is good.
+    init(in directory: FilePath, running image: TestImage, slotSize: Int64 = 4 * mebibyte) throws {
+        disk = directory.appending("disk")
+        boot = directory.appending("efi/EFI/Linux")
+        try boot.makeDirectories()
+        try boot.appending("box_\(image.version).efi").replaceContents(with: image.kernel)
+        let mebibyte = Self.mebibyte
+        let file = try OpenFile(disk, .readWrite, options: [.create])
+        try file.resize(to: 4 * mebibyte + 2 * (slotSize + mebibyte))
+        let halves = DerivedUUID.halves(of: image.tree.rootHash)
+        let second = 2 * mebibyte + slotSize + mebibyte
+        try PartitionTable.create(
+            on: disk, identifier: DerivedUUID.text("disk"), sectorSize: 512,
+            partitions: [
+                Partition(
+                    type: .efiSystem, uuid: DerivedUUID.text("esp"), label: "esp", offset: mebibyte, size: mebibyte),
+                Partition(
+                    type: .rootX64, uuid: halves.root, label: "box_\(image.version)", offset: 2 * mebibyte,
+                    size: slotSize),
+                Partition(
+                    type: .rootVerityX64, uuid: halves.verity, label: "box_\(image.version)",
+                    offset: 2 * mebibyte + slotSize, size: mebibyte),
+                Partition(
+                    type: .rootX64, uuid: DerivedUUID.text("b"), label: "_empty", offset: second, size: slotSize),
+                Partition(
+                    type: .rootVerityX64, uuid: DerivedUUID.text("bv"), label: "_empty", offset: second + slotSize,
+                    size: mebibyte),
+            ])
+        try image.bytes.withUnsafeBytes { buffer in
+            try Result { () throws(FileIOFault) in try file.write(buffer, at: 2 * mebibyte) }.get()
+        }
+    }
+
+    func slots(running: SHA256Digest) throws(BootControlFault) -> any SlotStore {
+        try HostDisk(disk, rootHash: running, architecture: "amd64")
+    }
+
+    var bootFiles: any BootFiles { BootDirectory(boot) }
+}
+
+/// A host that boots as systemd-boot lets it, and the agent on it.
+final class TestHost: Sendable {
+    struct State {
+        var running: String
+        var boots = 0
+        var isCounted = false
+        var reboots = 0
+        var now = TestRepository.now
+    }
+
+    let directory: FilePath
+    let machine: any TestMachine
+    let source: TestSource
+    let state: Mutex<State>
+    private let rootHashes: [String: SHA256Digest]
+
+    /// - Parameter images: all that may ever run, the one that runs first.
+    init(in directory: FilePath, machine: any TestMachine, source: TestSource, images: [TestImage]) throws {
+        self.directory = directory.appending("root")
+        self.machine = machine
+        self.source = source
+        rootHashes = Dictionary(uniqueKeysWithValues: images.map { ($0.version, $0.tree.rootHash) })
+        state = Mutex(State(running: images.first?.version ?? ""))
+        try self.directory.makeDirectories()
+    }
+
+    var running: String { state.withLock { $0.running } }
+
+    func settings(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> AgentSettings {
+        var members: [String: JSONValue] = [
+            "format": 1, "product": "box", "architecture": "amd64", "repository": "http://127.0.0.1:1",
+            "channel": "stable", "poll": ["interval_seconds": 3600, "jitter_seconds": 0], "reboot": "manual",
+            "boot": ["tries": 3], "health": [],
+        ]
+        change(&members)
+        let paths = HostPaths(prefix: directory)
+        try directory.appending("usr/lib/ballast").makeDirectories()
+        try directory.appending("usr/lib/ballast/agent.json").replaceContents(with: JSONValue.object(members).text())
+        return try AgentSettings.load(paths).settings
+    }
+
+    /// The agent as it is after this boot.
+    func agent(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> Agent {
+        let (running, boots) = state.withLock { ($0.running, $0.boots) }
+        let hash = try rootHash(of: running)
+        let machine = machine
+        let host = Host(
+            paths: HostPaths(prefix: directory), running: try ImageVersion(running), bootIdentifier: "boot \(boots)",
+            identifier: "machine", slots: { () throws(BootControlFault) in try machine.slots(running: hash) },
+            bootFiles: { () throws(BootControlFault) in machine.bootFiles },
+            isBootCounted: { [weak self] in self?.state.withLock { $0.isCounted } ?? false },
+            reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
+            journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
+            now: { [weak self] in self?.state.withLock { $0.now } ?? TestRepository.now }, random: { _ in 0 })
+        return Agent(settings: try settings(change), host: host, source: source, checkpoint: 1 << 18)
+    }
+
+    private func rootHash(of version: String) throws -> SHA256Digest {
+        guard let hash = rootHashes[version] else { throw UpdateAgentFault(.notFound, "no image \(version)") }
+        return hash
+    }
+
+    /// Boots the entry that systemd-boot would, and counts as it does.
+    ///
+    /// - Returns: the version that runs then.
+    @discardableResult
+    func boot() throws -> String {
+        let entries = try BootEntries(machine.bootFiles, product: "box").list()
+        func isBad(_ entry: BootEntry) -> Bool { if case .bad = entry.name.standing { true } else { false } }
+        let order = entries.sorted { left, right in
+            isBad(left) != isBad(right)
+                ? isBad(right) : ImageVersion.compare(left.name.version, right.name.version) > 0
+        }
+        guard let chosen = order.first else { throw UpdateAgentFault(.notFound, "nothing boots") }
+        var isCounted = false
+        if case .trying(let left, let done) = chosen.name.standing {
+            let next: BootEntryName.Standing =
+                left > 1 ? .trying(left: left - 1, done: done + 1) : .bad(done: done + 1)
+            try BootEntries(machine.bootFiles, product: "box").setStanding(next, of: chosen.name.version)
+            isCounted = true
+        }
+        state.withLock { state in
+            state.running = chosen.name.version
+            state.boots += 1
+            state.isCounted = isCounted
+        }
+        return chosen.name.version
+    }
+
+    /// What systemd-bless-boot and ballast-good.service do.
+    func prove() throws -> Agent {
+        let agent = try agent()
+        try agent.reconcile()
+        try BootEntries(machine.bootFiles, product: "box").setStanding(.good, of: running)
+        state.withLock { $0.isCounted = false }
+        _ = try agent.recordGood()
+        return agent
+    }
+}
