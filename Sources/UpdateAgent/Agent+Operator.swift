@@ -22,7 +22,7 @@ extension Agent {
             try UpdateAgentFault.booting { () throws(BootControlFault) in
                 let entries = try bootEntries()
                 try entries.setStanding(.good, of: target)
-                try entries.setStanding(.bad(done: 0), of: running)
+                if try entries.entry(of: running) != nil { try entries.setStanding(.bad(done: 0), of: running) }
             }
             return ActionResult(
                 "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",

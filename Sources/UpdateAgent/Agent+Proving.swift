@@ -17,10 +17,16 @@ extension Agent {
         guard let pending = known.pending else { return try settle(known) }
         switch outcome {
         case .nothing: try settle(known)
-        case .waiting, .untried:
-            try change { state in
-                if outcome == .untried { state.pending?.bootIdentifier = host.bootIdentifier }
-                state.phase = .waiting(version: pending.version, reason: "it starts with the next reboot")
+        case .waiting: try wait(for: pending)
+        case .untried:
+            var pending = pending
+            pending.bootIdentifier = host.bootIdentifier
+            pending.missedBoots += 1
+            // A host that reboots for a version that its loader does not take would do so for ever.
+            if pending.missedBoots >= pending.tries {
+                try comeBack(from: pending, cause: "the boot loader did not start it in \(pending.missedBoots) boots")
+            } else {
+                try wait(for: pending)
             }
         case .proving: try change { $0.phase = .proving(version: pending.version) }
         case .interrupted: try forget(pending, "the update to \(pending.version) was cut off before it could boot")
@@ -46,6 +52,13 @@ extension Agent {
         }
     }
 
+    private func wait(for pending: PendingActivation) throws(UpdateAgentFault) {
+        try change { state in
+            state.pending = pending
+            state.phase = .waiting(version: pending.version, reason: "it starts with the next reboot")
+        }
+    }
+
     private func forget(_ pending: PendingActivation, _ what: String) throws(UpdateAgentFault) {
         try change { state in
             state.pending = nil
@@ -56,10 +69,10 @@ extension Agent {
     }
 
     /// The version that was tried did not prove itself.
-    private func comeBack(from pending: PendingActivation) throws(UpdateAgentFault) {
+    private func comeBack(from pending: PendingActivation, cause known: String? = nil) throws(UpdateAgentFault) {
         let version = pending.version
         let cause =
-            HealthReport(host.paths.healthReport(of: version))?.cause
+            known ?? HealthReport(host.paths.healthReport(of: version))?.cause
             ?? "it did not reach its health checks: panic, hang or power loss"
         let hasJournal = keepJournal(of: version)
         try change { state in
@@ -72,7 +85,11 @@ extension Agent {
             state.record(event)
             state.phase = .rolledBack(version: version, cause: cause)
         }
-        try retire(version)
+        // It is denied already; its entry is what the loader has sorted last by itself.
+        do throws(UpdateAgentFault) { try retire(version) } catch {
+            let text = error.description
+            try change { $0.lastError = text }
+        }
     }
 
     /// - Returns: whether there is a journal of a boot of `version`.

@@ -18,7 +18,7 @@ extension Agent {
         isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
         var result = try job("update") { () throws(UpdateAgentFault) in
-            try refuseWhileProving()
+            try refuseInBetween()
             let (choice, known) = try asking { () throws(UpdateAgentFault) in
                 try choose(ignoresRollout: isOperator)
             }
@@ -44,11 +44,23 @@ extension Agent {
         return result
     }
 
-    private func refuseWhileProving() throws(UpdateAgentFault) {
-        guard isProving(try state.read()) else { return }
-        throw UpdateAgentFault(
-            .busy, "\(running) is still proving itself, and the other slot is the way back",
-            remedy: "wait until its health checks have passed")
+    /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
+    private func refuseInBetween() throws(UpdateAgentFault) {
+        let known = try state.read()
+        if isProving(known) {
+            throw UpdateAgentFault(
+                .busy, "\(running) is still proving itself, and the other slot is the way back",
+                remedy: "wait until its health checks have passed")
+        }
+        switch known.phase {
+        case .rebooting(let version):
+            throw UpdateAgentFault(.busy, "the host is rebooting into \(version)", remedy: "wait until it has")
+        case .waiting(let version, _) where known.pending == nil:
+            throw UpdateAgentFault(
+                .busy, "the host goes back to \(version) with the next reboot",
+                remedy: "'ballastctl reboot' does that now")
+        case .idle, .checking, .available, .planning, .staging, .staged, .waiting, .proving, .good, .rolledBack: return
+        }
     }
 
     private func bring(

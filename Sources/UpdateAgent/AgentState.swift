@@ -11,6 +11,8 @@ public struct PendingActivation: Sendable, Hashable {
     public var tries: Int
     /// The boot in which it was activated; as long as it goes on, nothing is known of the new version.
     public var bootIdentifier: String
+    /// How many boots since then did not try it, though it had tries left.
+    public var missedBoots = 0
 
     /// `version`, activated in the boot `bootIdentifier` of `previous`.
     public init(version: String, previous: String, tries: Int, bootIdentifier: String) {
@@ -25,6 +27,7 @@ public struct PendingActivation: Sendable, Hashable {
 public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
     static let goodLimit = 32
+    static let deniedLimit = 1000
 
     /// Where the host is.
     public var phase = AgentPhase.idle
@@ -60,6 +63,7 @@ public struct AgentState: Sendable, Hashable {
     mutating func deny(_ version: String, cause: String, at time: UTCTime) {
         denied.removeAll { $0.version == version }
         denied.append(DeniedVersion(version: version, cause: cause, time: time))
+        if denied.count > Self.deniedLimit { denied.removeFirst(denied.count - Self.deniedLimit) }
     }
 
     mutating func addGood(_ version: String) {
@@ -89,6 +93,7 @@ public struct AgentState: Sendable, Hashable {
                 version: try item.field("version").string(), previous: try item.field("previous").string(),
                 tries: try item.field("tries").integer(in: 1...9),
                 bootIdentifier: try item.field("boot_id").string())
+            pending?.missedBoots = try item.optional("missed_boots")?.integer(in: 0...1000) ?? 0
         }
         lastCheck = try cursor.optional("last_check").map { time throws(JSONFault) in try AgentText.time(time) }
         reason = try cursor.optional("reason")?.string()
@@ -109,6 +114,7 @@ public struct AgentState: Sendable, Hashable {
             [
                 "version": .string(pending.version), "previous": .string(pending.previous),
                 "tries": .integer(Int64(pending.tries)), "boot_id": .string(pending.bootIdentifier),
+                "missed_boots": .integer(Int64(pending.missedBoots)),
             ]
         }
         return .object(members)

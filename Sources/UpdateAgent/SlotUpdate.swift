@@ -66,6 +66,7 @@ struct SlotUpdate {
         }
         let index = try fetchIndex()
         try checkSpace(slot, index)
+        try requireRunningEntry()
         try observer.enter(.staging(version: version))
         try clear(slot)
         try observer.clear()
@@ -120,6 +121,14 @@ struct SlotUpdate {
         } catch {
             throw UpdateAgentFault(.untrusted, "the image's index cannot be used", cause: error)
         }
+    }
+
+    /// Without it, a cut after the first step would leave nothing to boot.
+    private func requireRunningEntry() throws(UpdateAgentFault) {
+        guard try Self.booting({ () throws(BootControlFault) in try entries.entry(of: running) }) == nil else { return }
+        throw UpdateAgentFault(
+            .storage, "\(running) runs and has no boot entry, so nothing would be left if power were cut",
+            remedy: "put its kernel image back on the boot partition")
     }
 
     private func checkSpace(_ slot: Slot, _ index: FrameIndex) throws(UpdateAgentFault) {

@@ -80,8 +80,13 @@ enum Daemon {
 
     private static func serve(_ prefix: FilePath) throws(UpdateAgentFault) {
         let agent = try agent(prefix)
-        try agent.reconcile()
-        StandardStreams.print(try agent.status().text)
+        // What cannot be kept now is told of; the host still has to find its way to a better version.
+        do throws(UpdateAgentFault) {
+            try agent.reconcile()
+            StandardStreams.print(try agent.status().text)
+        } catch {
+            StandardStreams.report("ballastd: \(error)")
+        }
         let server: VarlinkServer
         do throws(ControlFault) {
             server = try VarlinkServer(AgentControl(agent), version: Agent.version)
@@ -105,7 +110,6 @@ enum Daemon {
 
     private static func update(_ prefix: FilePath) throws(UpdateAgentFault) {
         let agent = try agent(prefix)
-        try agent.reconcile()
         let result = try agent.update { progress in
             if StandardStreams.errorIsTerminal { StandardStreams.report(progress.text) }
         }

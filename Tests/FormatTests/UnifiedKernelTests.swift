@@ -9,7 +9,7 @@ import UnifiedKernel
 struct UnifiedKernelTests {
     /// A PE32+ file with one section, as small as the format allows.
     static func smallExecutable(nx: Bool) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 1024)
+        var bytes = [UInt8](repeating: 0, count: 1536)
         func put(_ value: UInt64, _ width: Int, _ offset: Int) {
             for index in 0..<width { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> (8 * UInt64(index))) }
         }
@@ -25,7 +25,7 @@ struct UnifiedKernelTests {
         put(0x1000, 4, 88 + 32)
         put(512, 4, 88 + 36)
         put(0x2000, 4, 88 + 56)
-        put(512, 4, 88 + 60)
+        put(1024, 4, 88 + 60)
         put(10, 2, 88 + 68)
         put(nx ? 0x100 : 0, 2, 88 + 70)
         put(16, 4, 88 + 108)
@@ -34,7 +34,7 @@ struct UnifiedKernelTests {
         put(16, 4, section + 8)
         put(0x1000, 4, section + 12)
         put(512, 4, section + 16)
-        put(512, 4, section + 20)
+        put(1024, 4, section + 20)
         put(0x6000_0020, 4, section + 36)
         return bytes
     }

@@ -49,7 +49,18 @@ struct PowerCutTests {
         let new = try TestImage(version: "1.2", blocks: 220)
         let all = try TemporaryDirectory()
         let repository = try TestRepository(in: all.path)
-        try await repository.publish(previous) { $0.frameSize = 1 << 17 }
+        for image in [previous, new] { try await repository.publish(image) { $0.frameSize = 1 << 17 } }
+        let (positions, boots) = try await onOwnThread {
+            try self.cutEverywhere(loss, repository, old: old, previous: previous, new: new)
+        }
+        #expect(positions > 20)
+        #expect(boots.isSuperset(of: ["1.0", "1.2"]))
+    }
+
+    /// - Returns: how many cuts there were, and what booted after them.
+    private func cutEverywhere(
+        _ loss: SimulatedMachine.Loss, _ repository: TestRepository, old: TestImage, previous: TestImage, new: TestImage
+    ) throws -> (Int, Set<String>) {
         var position = 0
         var boots: Set<String> = []
         while true {
@@ -62,7 +73,6 @@ struct PowerCutTests {
             _ = try agent.pin("1.1")
             _ = try agent.update { _ in }
             _ = try agent.unpin()
-            if position == 0 { try await repository.publish(new) { $0.frameSize = 1 << 17 } }
             let before = machine.media
             machine.cut(at: position)
             let wasCut: Bool
@@ -93,10 +103,8 @@ struct PowerCutTests {
                 #expect(try host.boot() == "1.2")
                 #expect(try host.prove().status().phase == .good(version: "1.2"))
             }
-            if !wasCut { break }
+            if !wasCut { return (position, boots) }
             position += 1
         }
-        #expect(position > 20)
-        #expect(boots.isSuperset(of: ["1.0", "1.2"]))
     }
 }

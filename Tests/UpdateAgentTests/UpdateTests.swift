@@ -237,6 +237,52 @@ struct UpdateTests {
         #expect(try host.prove().update { _ in }.version == "1.2")
     }
 
+    @Test("between a rollback and its reboot no update takes the slot that was gone back to")
+    func rollbackWaits() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await Self.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        let agent = try host.prove()
+        _ = try agent.rollback(reboot: false)
+        try await repository.publish(try Self.newest.get())
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
+        #expect(fault?.message == "the host goes back to 1.0 with the next reboot")
+        _ = try agent.reboot()
+        #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
+        #expect(try host.boot() == "1.0")
+        #expect(try host.prove().update { _ in }.version == "1.2")
+    }
+
+    @Test("a host whose loader never takes the new version does not reboot for it for ever")
+    func missedBoots() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await Self.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        for boot in 1...3 {
+            host.state.withLock { $0.boots = boot }
+            let agent = try host.agent()
+            try agent.reconcile()
+            // The agent restarts, the host does not: nothing is counted.
+            try agent.reconcile()
+            let denied = try agent.status().denied.map(\.cause)
+            #expect(denied == (boot < 3 ? [] : ["the boot loader did not start it in 3 boots"]))
+        }
+    }
+
+    @Test("without an entry of what runs, the only other one is not removed")
+    func missingEntry() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await Self.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try await repository.publish(try Self.newest.get())
+        try host.machine.bootFiles.remove("box_1.0.efi")
+        let agent = try host.agent()
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
+        #expect(fault?.code == .storage)
+        #expect(try host.machine.bootFiles.names() == ["box_1.1+3.efi"])
+    }
+
     @Test("a reboot policy of 'immediate' reboots once everything is in place")
     func immediate() async throws {
         let directory = try TemporaryDirectory()
