@@ -137,7 +137,6 @@ public struct VirtualMachine: Sendable {
         guard !isPersistent else { return }
         do throws(CommandFault) {
             let path = diskFile(work: work).string
-            // The path may have a comma or a space: JSON is the one spelling without traps.
             try await Command(
                 "qemu-img",
                 ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", try absolute(disk), path, String(diskSize)]
