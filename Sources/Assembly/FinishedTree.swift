@@ -24,6 +24,8 @@ struct FinishedTree {
         d /var/mnt 0755 root root -
         L /var/lib/dpkg - - - - ../../\(packageDatabase)
         d /var/lib/ballast 0755 root root -
+        # Where /etc is forgotten with every boot, the initrd gives the next one the same machine ID.
+        C /var/lib/ballast/machine-id - - - - /etc/machine-id
 
         """
 

@@ -15,6 +15,12 @@ enum HostUnits {
         ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
     ]
 
+    /// For a host whose /etc lies on /var: that mount can only go when /etc has gone, which is after all units, when
+    /// systemd-shutdown takes both. Tried earlier, it fails in every shutdown.
+    static let varUnderEtc = (
+        path: "usr/lib/systemd/system/var.mount.d/10-ballast.conf", text: "[Unit]\nDefaultDependencies=no\n"
+    )
+
     private static let agent = """
         [Unit]
         Description=Ballast update agent

@@ -2,6 +2,7 @@ public import Fault
 import FileIO
 import Release
 import Synchronization
+import Terminal
 import Trust
 
 extension Agent {
@@ -60,7 +61,7 @@ extension Agent {
         let known = try state.read()
         let repository = try source.refresh()
         let agent: ImageVersion
-        do throws(ReleaseFault) { agent = try ImageVersion(Self.version) } catch {
+        do throws(ReleaseFault) { agent = try ImageVersion(ProgramVersion.current) } catch {
             throw UpdateAgentFault(.invalid, "the agent's own version cannot be used", cause: error)
         }
         let conditions = ReleaseChoice.Conditions(

@@ -6,13 +6,11 @@ import JSON
 import Release
 import Synchronization
 import SystemPackage
+import Terminal
 import Trust
 
 /// The update agent of one host.
 public final class Agent: UpdateService {
-    /// The version of this agent, which releases may ask for.
-    public static let version = "0.1.0"
-
     struct Live {
         var job: String?
         var progress: UpdateProgress?
@@ -77,7 +75,7 @@ public final class Agent: UpdateService {
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
             denied: known.denied, lastCheck: known.lastCheck, nextCheck: live.2, reason: known.reason,
             lastError: known.lastError ?? settingsProblem, repository: settings.repository, channel: settings.channel,
-            agent: Self.version)
+            agent: ProgramVersion.current)
     }
 
     private func other(_ slots: SlotView, _ known: AgentState) -> OtherSlot {

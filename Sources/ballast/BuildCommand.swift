@@ -14,7 +14,8 @@ struct BuildCommand: AsyncParsableCommand {
         abstract: "Builds an image from a manifest and its lock.",
         discussion: """
             Only packages that the lock names are used; those that are not in the cache yet are fetched. The same manifest,
-            lock and agent give the same bytes.
+            lock and agent give the same bytes, whoever builds: root, or an ordinary user with a range in /etc/subuid and
+            /etc/subgid.
 
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
             """)
@@ -37,6 +38,9 @@ struct BuildCommand: AsyncParsableCommand {
     @OptionGroup var archive: ArchiveOptions
 
     func run() async throws {
+        try BuildPrivileges.acquire(
+            for: FilePath(try FilePath("/proc/self/exe").symbolicLinkTarget()),
+            arguments: Array(CommandLine.arguments.dropFirst()))
         let source = FilePath(manifest)
         let manifest = try Manifest.load(source)
         let lockPath = lock.map { FilePath($0) } ?? LockCommand.path(forManifest: source)

@@ -6,8 +6,5 @@ struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "version", abstract: "Prints ballast's own version.", discussion: "Example: ballast version")
 
-    /// The version of this source tree.
-    static let current = "0.1.0"
-
-    func run() { StandardStreams.print("ballast \(Self.current)") }
+    func run() { StandardStreams.print("ballast \(ProgramVersion.current)") }
 }

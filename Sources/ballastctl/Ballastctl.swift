@@ -133,5 +133,5 @@ struct VersionCommand: ParsableCommand {
               ballastctl version
             """)
 
-    func run() { StandardStreams.print("ballastctl 0.1.0") }
+    func run() { StandardStreams.print("ballastctl \(ProgramVersion.current)") }
 }

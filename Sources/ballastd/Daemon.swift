@@ -9,7 +9,7 @@ import UpdateAgent
 /// The verbs of `ballastd`.
 enum Daemon {
     private static let usage = """
-        ballastd \(Agent.version), the update agent of a Ballast host
+        ballastd \(ProgramVersion.current), the update agent of a Ballast host
 
         Usage: ballastd VERB [--root DIRECTORY]
 
@@ -72,7 +72,8 @@ enum Daemon {
         let (settings, problem, host) = try parts(prefix)
         let source = settings.repository.map { address in
             HTTPRepository(
-                address: address, client: HTTPClient(userAgent: "ballastd/\(Agent.version)"), paths: host.paths,
+                address: address, client: HTTPClient(userAgent: "ballastd/\(ProgramVersion.current)"),
+                paths: host.paths,
                 now: host.now)
         }
         return Agent(settings: settings, settingsProblem: problem, host: host, source: source)
@@ -87,15 +88,21 @@ enum Daemon {
         } catch {
             StandardStreams.report("ballastd: \(error)")
         }
-        let server: VarlinkServer
-        do throws(ControlFault) {
-            server = try VarlinkServer(AgentControl(agent), version: Agent.version)
-            try server.start()
-        } catch {
-            throw UpdateAgentFault(.system, "cannot answer ballastctl", cause: error)
-        }
-        defer { server.stop() }
+        let server = controlServer(agent)
+        defer { server?.stop() }
         agent.keepUpToDate { StandardStreams.report($0) }
+    }
+
+    /// A host that nobody can ask still has to find its way to a version on which somebody can.
+    private static func controlServer(_ agent: Agent) -> VarlinkServer? {
+        do throws(ControlFault) {
+            let server = try VarlinkServer(AgentControl(agent), version: ProgramVersion.current)
+            try server.start()
+            return server
+        } catch {
+            StandardStreams.report("ballastd: ballastctl cannot be answered, updates go on: \(error)")
+            return nil
+        }
     }
 
     private static func health(_ prefix: FilePath) throws(UpdateAgentFault) -> CInt {

@@ -21,23 +21,34 @@ struct DerivedHalves {
 
 @Suite("A power cut")
 struct PowerCutTests {
-    /// What must hold whenever power comes back.
-    func check(_ media: SimulatedMachine.Media, _ before: SimulatedMachine.Media, new: TestImage) {
-        #expect(media.slots[0] == before.slots[0])
-        #expect(media.roots[0] == before.roots[0])
-        #expect(media.verities[0] == before.verities[0])
+    private static let guesses: UInt64 = 32
+
+    /// What must hold whenever power comes back, or what does not. Whole media are compared in here: a failed expectation of
+    /// arrays of this size spends minutes on describing how they differ.
+    func flaw(of media: SimulatedMachine.Media, _ before: SimulatedMachine.Media, new: TestImage) -> String? {
+        guard media.slots[0] == before.slots[0], media.roots[0] == before.roots[0],
+            media.verities[0] == before.verities[0]
+        else { return "the running slot was touched" }
         let entries = media.files.keys.compactMap { BootEntryName(fileName: $0) }
-        #expect(media.files["box_1.0.efi"] == before.files["box_1.0.efi"])
-        #expect(entries.filter { $0.version == "1.0" }.count == 1)
-        #expect(entries.filter { $0.version == new.version }.count <= 1)
-        guard let entry = entries.first(where: { $0.version == new.version }) else { return }
-        #expect(media.files[entry.description] == new.kernel)
+        guard media.files["box_1.0.efi"] == before.files["box_1.0.efi"] else { return "the running kernel was touched" }
+        guard entries.count(where: { $0.version == "1.0" }) == 1 else { return "the running version has two entries" }
+        let isUntouched =
+            media.slots == before.slots && media.roots == before.roots && media.verities == before.verities
+        if entries.contains(where: { $0.version == "1.1" }), !isUntouched {
+            return "the slot changed, and the entry of what it held is still there"
+        }
+        let ofNew = entries.filter { $0.version == new.version }
+        guard let entry = ofNew.first else { return nil }
+        guard ofNew.count == 1 else { return "the new version has two entries" }
+        guard media.files[entry.description] == new.kernel else { return "the new entry is not the whole kernel" }
         let halves = DerivedHalves(new.tree.rootHash)
-        #expect(media.slots[1].label == "box_\(new.version)")
-        #expect(media.slots[1].rootUUID == halves.root)
-        #expect(media.slots[1].verityUUID == halves.verity)
-        #expect(Array(media.roots[1].prefix(new.bytes.count)) == new.bytes)
-        #expect(Array(media.verities[1].prefix(new.tree.hashDeviceSize)) == new.tree.hashDevice())
+        guard media.slots[1].label == "box_\(new.version)", media.slots[1].rootUUID == halves.root,
+            media.slots[1].verityUUID == halves.verity
+        else { return "the new entry is there, and the slot's identity is not" }
+        guard media.roots[1].starts(with: new.bytes), media.verities[1].starts(with: new.tree.hashDevice()) else {
+            return "the new entry is there, and the slot is not whole"
+        }
+        return nil
     }
 
     @Test(
@@ -61,9 +72,9 @@ struct PowerCutTests {
     private func cutEverywhere(
         _ loss: SimulatedMachine.Loss, _ repository: TestRepository, old: TestImage, previous: TestImage, new: TestImage
     ) throws -> (Int, Set<String>) {
-        var position = 0
         var boots: Set<String> = []
-        while true {
+        // An update makes some fifty writes; one that never ends without a cut must not keep the test for ever.
+        for position in 0..<500 {
             let directory = try TemporaryDirectory()
             let machine = SimulatedMachine(running: old, slotSize: 1 << 20, veritySize: 1 << 16)
             let source = TestSource(repository)
@@ -80,15 +91,13 @@ struct PowerCutTests {
                 _ = try agent.update { _ in }
                 wasCut = false
             } catch { wasCut = true }
-            machine.powerCycle(loss, seed: UInt64(position))
-            let hasNew = machine.media.files.keys.contains { $0.hasPrefix("box_1.2") }
-            if hasNew || !machine.media.files.keys.contains(where: { $0.hasPrefix("box_1.1") }) {
-                check(machine.media, before, new: new)
-            } else {
-                // Not even the first step is done: the slot is as it was.
-                #expect(machine.media.slots == before.slots)
-                #expect(machine.media.roots == before.roots)
+            // Which of the unflushed writes survive is anybody's guess: many guesses are looked at, one is lived with.
+            for seed in 0..<(loss == .some ? Self.guesses : 1) {
+                let media = machine.mediaAfterCut(loss, seed: seed)
+                let flaw = flaw(of: media, before, new: new)
+                #expect(flaw == nil, "cut at \(position), \(loss), guess \(seed)")
             }
+            machine.powerCycle(loss, seed: UInt64(position) % Self.guesses)
             let booted = try host.boot()
             boots.insert(booted)
             let after = try host.agent()
@@ -99,12 +108,12 @@ struct PowerCutTests {
                 _ = try host.prove()
             } else if booted == "1.0" {
                 _ = try after.update { _ in }
-                check(machine.media, before, new: new)
+                #expect(flaw(of: machine.media, before, new: new) == nil)
                 #expect(try host.boot() == "1.2")
                 #expect(try host.prove().status().phase == .good(version: "1.2"))
             }
             if !wasCut { return (position, boots) }
-            position += 1
         }
+        throw UpdateAgentFault(.invalid, "no update came to its end")
     }
 }

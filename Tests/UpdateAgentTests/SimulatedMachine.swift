@@ -77,10 +77,12 @@ final class SimulatedMachine: TestMachine {
         }
     }
 
-    /// Power comes back.
-    func powerCycle(_ loss: Loss, seed: UInt64) {
+    /// What the media hold when power comes back: of the writes that were not flushed, those that `loss` leaves, as `seed`
+    /// has it. Nothing is changed by asking.
+    func mediaAfterCut(_ loss: Loss, seed: UInt64) -> Media {
         state.withLock { state in
             var random = seed
+            var media = state.durable
             for change in state.pending {
                 random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                 let survives =
@@ -89,10 +91,19 @@ final class SimulatedMachine: TestMachine {
                     case .none: true
                     case .some: random >> 40 & 1 == 1
                     }
-                if survives { change.apply(&state.durable) }
+                if survives { change.apply(&media) }
             }
+            return media
+        }
+    }
+
+    /// Power comes back.
+    func powerCycle(_ loss: Loss, seed: UInt64) {
+        let media = mediaAfterCut(loss, seed: seed)
+        state.withLock { state in
+            state.durable = media
+            state.current = media
             state.pending = []
-            state.current = state.durable
             state.isCut = false
             state.cutAt = nil
         }
