@@ -1,15 +1,14 @@
-import CLinux
 import Command
 import Cryptography
 import Fault
 import FileIO
-import Glibc
 import Manifest
 import PartitionTable
 import SystemPackage
 
-/// Writes the disk: the GPT, the ESP with boot loader and kernel, and slot A.
+/// The disk while it is written: slot A first, since everything else depends on its root hash, and the ESP beside it.
 struct DiskImage {
+    let path: FilePath
     let layout: DiskLayout
     let identity: ImageIdentity
     let epoch: Int64
@@ -21,80 +20,63 @@ struct DiskImage {
         let bytes: [UInt8]
     }
 
-    func write(
-        to disk: FilePath, root: FilePath, hashes: FilePath, rootHash: SHA256Digest, bootFiles: [BootFile]
-    ) async throws(AssemblyFault) {
-        try attempt("cannot make the disk image", at: .path(disk.string)) {
+    /// Makes the file, all of it a hole.
+    func create() throws(AssemblyFault) {
+        try attempt("cannot make the disk image", at: .path(path.string)) {
             let file = try OpenFile(
-                disk, .readWrite, options: [.create, .exclusiveCreate], permissions: FilePermissions(rawValue: 0o644))
+                path, .readWrite, options: [.create, .exclusiveCreate], permissions: FilePermissions(rawValue: 0o644))
             try file.resize(to: layout.diskSize)
-            try Self.copy(root, into: file, at: layout.slotOffsets[0])
-            try Self.copy(hashes, into: file, at: layout.verityOffsets[0])
         }
-        let partitions = try layout.partitions(identity, rootHash: rootHash)
-        try attempt("cannot write the partition table", at: .path(disk.string)) {
-            try PartitionTable.create(
-                on: disk, identifier: DerivedUUID.text("\(identity.product) disk"), sectorSize: layout.disk.sectorSize,
-                partitions: partitions)
-        }
-        try await writeSystemPartition(on: disk, bootFiles)
     }
 
-    /// The FAT file system's tools write into the image in place. Times, serial number and order are given to them.
-    private func writeSystemPartition(on disk: FilePath, _ files: [BootFile]) async throws(AssemblyFault) {
+    /// Writes the table of a disk whose slot A has `rootHash`.
+    func writeTable(rootHash: SHA256Digest) throws(AssemblyFault) {
+        let partitions = try layout.partitions(identity, rootHash: rootHash)
+        try attempt("cannot write the partition table", at: .path(path.string)) {
+            try PartitionTable.create(
+                on: path, identifier: DerivedUUID.text("\(identity.product) disk"), sectorSize: layout.disk.sectorSize,
+                partitions: partitions)
+        }
+    }
+
+    // The FAT file system's tools write into the image in place. Times, serial number and order are given to them.
+
+    /// Makes the ESP's file system with `files` on it.
+    func formatSystemPartition(_ files: [BootFile]) async throws(AssemblyFault) {
         let sector = layout.disk.sectorSize
         let serial = SHA256Digest(of: "\(identity.product) esp".utf8).bytes.prefix(4).hexadecimal
+        try await run(
+            "mkfs.vfat",
+            [
+                "-F", "32", "-n", "ESP", "-i", serial, "--invariant", "-S", String(sector),
+                "--offset=\(layout.espOffset / Int64(sector))", path.string, String(layout.disk.esp / 1024),
+            ])
+        try await add(files, to: ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"])
+    }
+
+    /// Adds `files` to the ESP, whose new `directories` are made first.
+    func add(_ files: [BootFile], to directories: [String] = []) async throws(AssemblyFault) {
+        let target = ["-i", "\(path)@@\(layout.espOffset)"]
+        if !directories.isEmpty { try await run("mmd", target + directories.map { "::/\($0)" }) }
+        for file in files {
+            let source = work.appending("boot-file")
+            try attempt("cannot write a boot file", at: .path(source.string)) {
+                try source.replaceContents(with: file.bytes)
+            }
+            try await run("mcopy", target + [source.string, "::/\(file.path)"])
+        }
+    }
+
+    private func run(_ program: String, _ arguments: [String]) async throws(AssemblyFault) {
         let environment = [
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": String(epoch), "TZ": "UTC",
             "MTOOLS_SKIP_CHECK": "1",
         ]
-        let target = "\(disk)@@\(layout.espOffset)"
-        do throws(CommandFault) {
-            try await Command(
-                "mkfs.vfat",
-                [
-                    "-F", "32", "-n", "ESP", "-i", serial, "--invariant", "-S", String(sector),
-                    "--offset=\(layout.espOffset / Int64(sector))", disk.string, String(layout.disk.esp / 1024),
-                ], environment: environment
-            ).run()
-            var directories: [String] = []
-            for file in files {
-                let parts = file.path.split(separator: "/").dropLast()
-                for length in parts.indices {
-                    let directory = parts[...length].joined(separator: "/")
-                    if !directories.contains(directory) { directories.append(directory) }
-                }
-            }
-            for directory in directories {
-                try await Command("mmd", ["-i", target, "::/\(directory)"], environment: environment).run()
-            }
-            for (index, file) in files.enumerated() {
-                let source = work.appending("boot-file-\(index)")
-                do throws(FileIOFault) { try source.replaceContents(with: file.bytes) } catch {
-                    throw CommandFault(.failed, "cannot write a boot file", cause: error)
-                }
-                try await Command("mcopy", ["-i", target, source.string, "::/\(file.path)"], environment: environment)
-                    .run()
-            }
-        } catch {
+        do throws(CommandFault) { try await Command(program, arguments, environment: environment).run() } catch {
             throw AssemblyFault(
-                .inputOutput, "cannot write the EFI system partition", at: .path(disk.string),
+                .inputOutput, "cannot write the EFI system partition", at: .path(path.string),
                 remedy: error.code == .notStarted ? "install the packages 'dosfstools' and 'mtools'" : nil, cause: error
             )
-        }
-    }
-
-    private static func copy(_ source: FilePath, into disk: borrowing OpenFile, at offset: Int64) throws {
-        let file = try OpenFile(reading: source)
-        let size = try file.status().size
-        var from: Int64 = 0
-        var to = offset
-        while from < size {
-            let count = ballast_copy_range(
-                file.descriptor.rawValue, &from, disk.descriptor.rawValue, &to, Int(size - from))
-            guard count > 0 else {
-                throw FileIOFault(Errno(rawValue: errno), "cannot copy into the disk image", at: source)
-            }
         }
     }
 }

@@ -10,6 +10,7 @@ public import Manifest
 public import SystemPackage
 import Terminal
 import UnifiedKernel
+import Verity
 
 /// Builds an image: manifest, lock and the bytes that the lock names in, a directory of outputs out.
 ///
@@ -56,7 +57,9 @@ public struct ImageBuild: Sendable {
     }
 
     /// Level of the initrd's compression: higher ones take seconds more for a few hundred kilobytes.
-    private static let initrdLevel = 12
+    private static let initrdLevel = 9
+    /// Part of the format, as it were: any number of threads but none gives the same bytes.
+    private static let initrdWorkers = 2
 
     /// Builds, printing the size budget by `note` before anything is written to `output`.
     public func run(note: @Sendable (String) -> Void) async throws(AssemblyFault) -> BuildReport {
@@ -106,44 +109,58 @@ public struct ImageBuild: Sendable {
         try disk.check([.init(name: "root", size: disk.disk.slot, used: layout.imageSize)])
         clock.end("scan")
 
-        async let compressedInitrd = Self.compress(initrdTree)
-        let names = OutputNames(directory: work.path, identity: identity)
-        let image = try RootImage.write(layout, identity: identity, root: names.root, hashes: names.hashes)
-        let initrd = try await compressedInitrd
-        clock.end("write root, initrd")
-        try await inspect?(tree, names.root)
-
+        let initrd = try Self.compress(initrdTree)
+        clock.end("initrd")
+        let stub = try tree.contents(of: "usr/lib/systemd/boot/efi/linuxx64.efi.stub")
         let osRelease = String(decoding: try tree.contents(of: "usr/lib/os-release"), as: UTF8.self)
-        let kernelImage = try UnifiedKernel(
-            stub: try tree.contents(of: "usr/lib/systemd/boot/efi/linuxx64.efi.stub"), kernel: kernel, initrd: initrd,
-            osRelease: osRelease, commandLine: commandLine(rootHash: image.rootHash), release: modules.release
-        ).encode()
+        func kernelImage(rootHash: SHA256Digest) throws -> [UInt8] {
+            try UnifiedKernel(
+                stub: stub, kernel: kernel, initrd: initrd, osRelease: osRelease,
+                commandLine: commandLine(rootHash: rootHash), release: modules.release
+            ).encode()
+        }
         let loader = try tree.contents(of: "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
-        let budget = Self.budget(disk, image: image, kernelSize: kernelImage.count, loaderSize: loader.count)
+        // Any root hash is as long as the one that is not known yet.
+        let kernelSize = try kernelImage(rootHash: SHA256Digest(of: [])).count
+        let budget = Self.budget(disk, imageSize: layout.imageSize, kernelSize: kernelSize, loaderSize: loader.count)
         DiskLayout.table(budget).forEach(note)
         try disk.check(budget)
-        try names.kernel.replaceContents(with: kernelImage)
-        try await DiskImage(layout: disk, identity: identity, epoch: epoch, work: work.path).write(
-            to: names.disk, root: names.root, hashes: names.hashes, rootHash: image.rootHash,
-            bootFiles: [
-                .init(path: "EFI/BOOT/BOOTX64.EFI", bytes: loader),
-                .init(path: "EFI/systemd/systemd-bootx64.efi", bytes: loader),
-                .init(path: "loader/loader.conf", bytes: Array("timeout \(manifest.boot.timeout)\n".utf8)),
-                .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: kernelImage),
-            ])
-        clock.end("write disk")
 
+        let names = OutputNames(directory: work.path, identity: identity)
+        let diskImage = DiskImage(
+            path: names.disk, layout: disk, identity: identity, epoch: epoch, work: work.path)
+        try diskImage.create()
+        async let formatted: Void = diskImage.formatSystemPartition([
+            .init(path: "EFI/BOOT/BOOTX64.EFI", bytes: loader),
+            .init(path: "EFI/systemd/systemd-bootx64.efi", bytes: loader),
+            .init(path: "loader/loader.conf", bytes: Array("timeout \(manifest.boot.timeout)\n".utf8)),
+        ])
+        let image = try RootImage.write(layout, identity: identity, to: names.disk, layout: disk)
+        try await formatted
+        clock.end("write root")
+        let unified = try kernelImage(rootHash: image.tree.rootHash)
+        try await diskImage.add([
+            .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: unified)
+        ])
+        try diskImage.writeTable(rootHash: image.tree.rootHash)
+        clock.end("write kernel, table")
+
+        async let digest = Self.digest(of: names.disk)
+        let parts = try image.extract(from: names.disk, root: names.root, hashes: names.hashes)
+        try names.kernel.replaceContents(with: unified)
         let packages = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
         try names.packages.replaceContents(with: packages)
-        let raw = try SHA256Digest.ofFile(names.disk)
-        clock.end("digest")
+        try await inspect?(tree, names.root)
+        let raw = try await digest
+        clock.end("extract parts, digest")
         let report = BuildReport(
-            identity: identity, epoch: epoch, kernelRelease: modules.release, rootHash: image.rootHash,
-            dataBlockCount: image.dataBlockCount, hashDeviceSize: image.hashDeviceSize, initrdSize: Int64(initrd.count),
+            identity: identity, epoch: epoch, kernelRelease: modules.release, rootHash: image.tree.rootHash,
+            dataBlockCount: image.tree.dataBlockCount, hashDeviceSize: Int64(image.tree.hashDeviceSize),
+            initrdSize: Int64(initrd.count),
             outputs: [
-                "raw": .init(path: names.disk, size: raw.size, digest: raw.digest), "root.erofs": image.root,
-                "root.verity": image.hashes,
-                "efi": .init(path: names.kernel, size: Int64(kernelImage.count), digest: SHA256Digest(of: kernelImage)),
+                "raw": .init(path: names.disk, size: raw.size, digest: raw.digest), "root.erofs": parts.root,
+                "root.verity": parts.hashes,
+                "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
                     path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
             ], inputs: try inputs(), stages: clock.stages)
@@ -182,22 +199,29 @@ public struct ImageBuild: Sendable {
             .joined(separator: " ")
     }
 
-    private static func compress(_ tree: FileTree) async throws -> [UInt8] {
+    private static func digest(of file: FilePath) async throws -> (digest: SHA256Digest, size: Int64) {
+        try SHA256Digest.ofFile(file)
+    }
+
+    private static func compress(_ tree: FileTree) throws -> [UInt8] {
         var archive: [UInt8] = []
         try CpioWriter(tree).write { archive += $0 }
-        var compressor = try ZstdCompressor(level: initrdLevel)
+        var compressor = try ZstdCompressor(level: initrdLevel, workers: initrdWorkers)
         return try compressor.compress(archive)
     }
 
     private static func budget(
-        _ disk: DiskLayout, image: RootImage, kernelSize: Int, loaderSize: Int
+        _ disk: DiskLayout, imageSize: Int64, kernelSize: Int, loaderSize: Int
     ) -> [DiskLayout.Line] {
         // An update puts its kernel beside the running one, and FAT takes some itself.
         let system = Int64(2 * kernelSize + 2 * loaderSize) + disk.disk.esp / 256
         return [
             .init(name: "ESP", size: disk.disk.esp, used: system),
-            .init(name: "root", size: disk.disk.slot, used: image.root.size),
-            .init(name: "verity", size: disk.veritySize, used: image.hashes.size),
+            .init(name: "root", size: disk.disk.slot, used: imageSize),
+            .init(
+                name: "verity", size: disk.veritySize,
+                used: Int64(
+                    VerityParameters.hashDeviceSize(dataBlocks: Int(imageSize / Int64(VerityParameters.blockSize))))),
         ]
     }
 
@@ -211,9 +235,7 @@ public struct ImageBuild: Sendable {
             inputs["trusted_root"] = try SHA256Digest.ofFile(trusted).digest
         }
         for (name, directory) in zip(manifest.overlays, manifest.overlayDirectories) {
-            var archive = SHA256Hasher()
-            try CpioWriter(try FileTree(scanning: directory, latestTime: 0)).write { archive.update($0) }
-            inputs["overlay \(name)"] = archive.finish()
+            inputs["overlay \(name)"] = try OverlayCopy.digest(of: directory)
         }
         return inputs
     }

@@ -38,13 +38,8 @@ struct KernelModules {
         let files = try Self.files(below: directory).filter {
             $0.string.hasSuffix(".ko.xz") || $0.string.hasSuffix(".ko.zst")
         }
-        let half = files.count / 2
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for part in [files[..<half], files[half...]] {
-                group.addTask { for file in part { try Self.decompress(file) } }
-            }
-            try await group.waitForAll()
-        }
+        // One thread: the other processor belongs to dpkg, which is slower and has nobody to share its work with.
+        for file in files { try Self.decompress(file) }
     }
 
     private static func decompress(_ file: FilePath) throws {

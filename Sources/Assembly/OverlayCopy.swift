@@ -1,3 +1,4 @@
+import Cryptography
 import Fault
 import FileIO
 import FileTree
@@ -19,10 +20,38 @@ struct OverlayCopy {
     let root: RootDirectory
     let accounts: Accounts
 
-    func copy(_ overlay: FilePath) throws(AssemblyFault) {
-        let tree = try attempt("cannot read the overlay", at: .path(overlay.string)) {
+    private static func tree(of overlay: FilePath) throws(AssemblyFault) -> FileTree {
+        try attempt("cannot read the overlay", at: .path(overlay.string)) {
             try FileTree(scanning: overlay, latestTime: 0)
         }
+    }
+
+    private static func usualPermissions(_ inode: FileInode) -> UInt16 {
+        switch inode.kind {
+        case .regular: inode.permissions & 0o111 == 0 ? 0o644 : 0o755
+        case .directory, .symbolicLink, .characterDevice, .blockDevice, .fifo: 0o755
+        }
+    }
+
+    /// The SHA-256 of what an overlay brings into an image, which is the same for every checkout of it: whoever owns the files
+    /// there, and whatever umask they were made with.
+    static func digest(of overlay: FilePath) throws(AssemblyFault) -> SHA256Digest {
+        let scanned = try tree(of: overlay)
+        var plain = FileTree(modified: 0)
+        var archive = SHA256Hasher()
+        try attempt("cannot read the overlay", at: .path(overlay.string)) {
+            for path in scanned.sortedPaths() where !path.isEmpty {
+                guard let inode = scanned[path] else { continue }
+                try plain.insert(
+                    FileInode(inode.kind, permissions: usualPermissions(inode), modified: 0), at: path)
+            }
+            try CpioWriter(plain).write { archive.update($0) }
+        }
+        return archive.finish()
+    }
+
+    func copy(_ overlay: FilePath) throws(AssemblyFault) {
+        let tree = try Self.tree(of: overlay)
         let modes = try Self.modes(of: overlay)
         if let stranger = modes.keys.sorted().first(where: { tree[$0] == nil }) {
             throw AssemblyFault(
@@ -44,9 +73,9 @@ struct OverlayCopy {
                 }
             case .regular(let content):
                 let bytes = try attempt("cannot read the overlay's file", at: .path(path)) { try content.load() }
-                let usual: UInt16 = inode.permissions & 0o111 == 0 ? 0o644 : 0o755
                 try root.replaceFile(
-                    path, with: bytes, permissions: given?.permissions ?? usual, owner: owner, group: group)
+                    path, with: bytes, permissions: given?.permissions ?? Self.usualPermissions(inode), owner: owner,
+                    group: group)
             case .symbolicLink(let target):
                 try root.removeFile(path)
                 try root.makeSymbolicLink(path, to: target, owner: owner, group: group)

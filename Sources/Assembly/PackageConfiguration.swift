@@ -8,10 +8,13 @@ struct PackageConfiguration {
     let epoch: Int64
     let work: FilePath
 
-    /// What the maintainer scripts must not do in a tree that no machine runs: start services, or make an initrd.
+    /// What the maintainer scripts must not do in a tree that no machine runs: start services, or make an initrd. What they
+    /// would do in vain: the modules are indexed once they are decompressed, and the journal's catalog lies in /var.
     private static let stubs = [
         ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
         ("usr/sbin/update-initramfs", "#!/bin/sh\nexit 0\n"),
+        ("usr/sbin/depmod", "#!/bin/sh\nexit 0\n"),
+        ("usr/bin/journalctl", "#!/bin/sh\nexit 0\n"),
     ]
 
     /// Configures all packages and checks that dpkg finds nothing left to do.

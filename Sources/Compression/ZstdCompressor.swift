@@ -3,18 +3,23 @@ public import Fault
 
 /// Compresses buffers into zstd frames (RFC 8878), one after another, with the same working memory.
 ///
-/// The same bytes, level and version of libzstd give the same frame: one thread, no date, no checksum (whoever stores the
-/// frame has its digest). The frame says how long its content is.
+/// The same bytes, level and version of libzstd give the same frame: no date, no checksum (whoever stores the frame has its
+/// digest). The frame says how long its content is.
 public struct ZstdCompressor: ~Copyable {
     private let context: OpaquePointer
 
     /// A compressor at `level`, 1 (fast) to 22 (small).
-    public init(level: Int) throws(CompressionFault) {
+    ///
+    /// - Parameter workers: threads to compress with, or 0 for the caller's own. Any number above 0 gives the same frame, which
+    ///   is not the one that 0 gives.
+    public init(level: Int, workers: Int = 0) throws(CompressionFault) {
         guard let context = ZSTD_createCCtx() else { throw .noContext() }
-        let result = ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(clamping: level))
-        guard ZSTD_isError(result) == 0 else {
-            ZSTD_freeCCtx(context)
-            throw .library(.library, "cannot compress at level \(level)", result)
+        for (parameter, value) in [(ZSTD_c_compressionLevel, level), (ZSTD_c_nbWorkers, workers)] {
+            let result = ZSTD_CCtx_setParameter(context, parameter, Int32(clamping: value))
+            guard ZSTD_isError(result) == 0 else {
+                ZSTD_freeCCtx(context)
+                throw .library(.library, "cannot compress at level \(level) with \(workers) threads", result)
+            }
         }
         self.context = context
     }

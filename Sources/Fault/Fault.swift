@@ -52,7 +52,8 @@ extension Fault: AnyFault {
         var text = place.map { "\($0): " } ?? ""
         text += message
         if let cause { text += ": \(cause)" }
-        if let remedy { text += "; \(remedy)" }
+        // A cause that is passed on may have said it already.
+        if let remedy, !text.hasSuffix(remedy) { text += "; \(remedy)" }
         return text
     }
 }

@@ -79,7 +79,7 @@ extension FilePath {
 }
 
 /// A directory of its own that is removed with all that is in it when it goes out of scope.
-public struct TemporaryDirectory: ~Copyable {
+public struct TemporaryDirectory: ~Copyable, Sendable {
     /// Its path.
     public let path: FilePath
 

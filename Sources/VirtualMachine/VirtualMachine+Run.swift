@@ -6,8 +6,31 @@ import Subprocess
 import SystemPackage
 
 extension VirtualMachine {
-    /// Runs with the serial console on this terminal, or in the file `console`, until the guest powers off or the person ends QEMU (Ctrl-A X).
-    public func runInteractively(note: (String) -> Void) async throws(VirtualMachineFault) {
+    /// Runs with the serial console on this terminal, or in the file `console`, until the guest powers off, the person ends
+    /// QEMU (Ctrl-A X), or this process is asked to end.
+    public func runInteractively(note: @escaping @Sendable (String) -> Void) async throws(VirtualMachineFault) {
+        try await supervised { try await runToEnd(note: note) }
+    }
+
+    /// Does `body`, which ends with the machine when this process is asked to end.
+    private func supervised<Result: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Result
+    ) async throws(VirtualMachineFault) -> Result {
+        do { return try await EndingSignals.cancelling(body) } catch let fault as VirtualMachineFault {
+            throw fault
+        } catch {
+            throw VirtualMachineFault(.notStarted, "cannot run QEMU", cause: error)
+        }
+    }
+
+    /// A machine that is ended from here has a moment to write what it holds.
+    private static var teardown: PlatformOptions {
+        var options = PlatformOptions()
+        options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(5))]
+        return options
+    }
+
+    private func runToEnd(note: (String) -> Void) async throws(VirtualMachineFault) {
         let work = try Self.workDirectory()
         let choice = await chooseAccelerator()
         if let text = choice.note { note(text) }
@@ -16,10 +39,11 @@ extension VirtualMachine {
             accelerator: choice.accelerator, work: work.path, serial: console.map { "file:\($0)" } ?? "mon:stdio")
         do {
             let result = try await Subprocess.run(
-                .name(command.program), arguments: Arguments(command.arguments),
+                .name(command.program), arguments: Arguments(command.arguments), platformOptions: Self.teardown,
                 input: .fileDescriptor(.standardInput, closeAfterSpawningProcess: false),
                 output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
                 error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
+            guard !Task.isCancelled else { throw Self.ended }
             guard result.terminationStatus.isSuccess else {
                 throw VirtualMachineFault(.notStarted, "QEMU ended with \(result.terminationStatus)")
             }
@@ -36,7 +60,13 @@ extension VirtualMachine {
     /// - Parameter timeout: how long the guest may take.
     /// - Returns: the guest's report: `boot-complete PRODUCT VERSION`.
     /// - Throws: `noVerdict` with the console's last lines, or `failed` with what the guest said.
-    public func verdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
+    public func verdict(
+        timeout: Duration, note: @escaping @Sendable (String) -> Void
+    ) async throws(VirtualMachineFault) -> String {
+        try await supervised { try await awaitVerdict(timeout: timeout, note: note) }
+    }
+
+    private func awaitVerdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
         let work = try Self.workDirectory()
         let choice = await chooseAccelerator()
         if let text = choice.note { note(text) }
@@ -46,7 +76,8 @@ extension VirtualMachine {
         var command = try command(
             accelerator: choice.accelerator, work: work.path, serial: "file:\(console)")
         command.arguments += [
-            "-no-reboot", "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(report)", "-device",
+            "-no-reboot", "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(Self.value(report))",
+            "-device",
             "virtserialport,chardev=verdict,name=\(Self.verdictPort)",
         ]
         let deadline = ContinuousClock.now + timeout
@@ -64,6 +95,7 @@ extension VirtualMachine {
             group.cancelAll()
             return first ?? nil
         }
+        guard !Task.isCancelled else { throw Self.ended }
         // The report may have come in the same moment as the end.
         let verdict = Self.firstLine(of: report) ?? text
         guard let verdict, verdict.hasPrefix("boot-") else {
@@ -79,6 +111,10 @@ extension VirtualMachine {
             throw VirtualMachineFault(.failed, "the guest reports: \(verdict)")
         }
         return verdict
+    }
+
+    private static var ended: VirtualMachineFault {
+        VirtualMachineFault(.failed, "the virtual machine was ended, since this process was asked to end")
     }
 
     private static func firstLine(of file: FilePath) -> String? {

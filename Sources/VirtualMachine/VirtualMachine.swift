@@ -108,20 +108,26 @@ public struct VirtualMachine: Sendable {
             ["-machine", "q35"] + accelerator.arguments + [
                 "-m", String(memory), "-smp", "2", "-display", "none", "-nodefaults", "-no-user-config",
                 "-drive", "if=pflash,format=raw,unit=0,readonly=on,file=\(firmware.code)",
-                "-drive", "if=pflash,format=raw,unit=1,file=\(variables)",
-                "-drive", "if=none,id=disk,format=\(diskFormat),file=\(diskFile(work: work)),discard=unmap", "-device",
+                "-drive", "if=pflash,format=raw,unit=1,file=\(Self.value(variables))",
+                "-drive",
+                "if=none,id=disk,format=\(diskFormat),file=\(Self.value(diskFile(work: work))),discard=unmap",
+                "-device",
                 device,
                 "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci", "-serial", serial,
             ]
         if !channels.isEmpty { arguments += ["-device", "virtio-serial-pci"] }
         for (index, channel) in channels.enumerated() {
             arguments += [
-                "-chardev", "socket,id=channel\(index),server=on,wait=off,path=\(channel.socket)", "-device",
+                "-chardev", "socket,id=channel\(index),server=on,wait=off,path=\(Self.value(channel.socket))",
+                "-device",
                 "virtserialport,chardev=channel\(index),name=\(channel.name)",
             ]
         }
         return Command("qemu-system-x86_64", arguments)
     }
+
+    /// A path as a value among QEMU's options, where a comma is written twice.
+    static func value(_ path: FilePath) -> String { path.string.replacing(",", with: ",,") }
 
     private var diskFormat: String { isPersistent ? "raw" : "qcow2" }
     private func diskFile(work: FilePath) -> FilePath { isPersistent ? disk : work.appending("snapshot.qcow2") }

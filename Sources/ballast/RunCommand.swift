@@ -108,7 +108,7 @@ struct RunCommand: AsyncParsableCommand {
     private func parsedChannels() throws -> [VirtualMachine.Channel] {
         try channels.map { text in
             let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
-            guard parts.count == 2, !parts[1].contains(",") else {
+            guard parts.count == 2, !parts[0].contains(",") else {
                 throw ValidationError("'\(text)' is not NAME:SOCKET, such as io.example.shell:/run/shell.sock")
             }
             return VirtualMachine.Channel(name: parts[0], socket: FilePath(parts[1]))

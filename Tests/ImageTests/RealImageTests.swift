@@ -11,9 +11,13 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The real image of real packages, judged by other people's programs.
-@Suite("The containerd image", .serialized, .timeLimit(.minutes(15)))
-struct RealImageTests {
+extension RealImages {
+    /// The real image of real packages, judged by other people's programs.
+    @Suite("The containerd image", .timeLimit(.minutes(20)))
+    struct RealImageTests {}
+}
+
+extension RealImages.RealImageTests {
     /// `build.json` without the one part that two builds of the same inputs do not share.
     private static func report(in directory: FilePath) throws -> JSONValue {
         guard
@@ -24,7 +28,7 @@ struct RealImageTests {
         return .object(members)
     }
 
-    @Test("foreign readers accept every part, and a second build elsewhere gives the same bytes")
+    @Test("foreign readers accept every part, another user's build elsewhere gives the same bytes, and it boots")
     func image() async throws {
         let work = try TemporaryDirectory()
         let first = work.path.appending("first")
@@ -64,13 +68,7 @@ struct RealImageTests {
         #expect(report.initrdSize < 16_000_000)
         #expect(try SHA256Digest.ofFile(FilePath(delivered("root.erofs"))).digest == root.digest)
 
-        let second = work.path.appending("elsewhere/second")
-        try await Task.sleep(for: .seconds(1.1))
-        build.inspect = nil
-        let again = ImageBuild(
-            manifest: build.manifest, lock: build.lock, lockPath: build.lockPath, version: build.version,
-            cache: build.cache, agent: build.agent, output: second)
-        _ = try await again.run { _ in }
+        let second = try await Self.buildAsOrdinaryUser(build, in: work.path)
         for file in try first.directoryEntries() where file != "build.json" {
             let left = try SHA256Digest.ofFile(first.appending(file)).digest
             let right = try SHA256Digest.ofFile(second.appending(file)).digest
@@ -78,5 +76,52 @@ struct RealImageTests {
         }
         #expect(try first.directoryEntries() == second.directoryEntries())
         #expect(try Self.report(in: first) == Self.report(in: second))
+
+        try await Self.expectVerdicts(of: first)
+    }
+
+    /// Builds the same again with the same lock by the command line, from another checkout of the manifests, in another
+    /// directory, later, and without being root.
+    ///
+    /// - Returns: where the outputs are.
+    private static func buildAsOrdinaryUser(_ build: ImageBuild, in work: FilePath) async throws -> FilePath {
+        let user = try await OrdinaryUser(in: work)
+        let ballast = try TestImage.executable("ballast")
+        let programs = [ballast, build.agent.daemon, build.agent.control].map(\.string)
+        let inputs = ["manifests", "overlays"].map { TestImage.repository.appending($0).string }
+        try await Command("cp", ["-rL"] + programs + inputs + [build.lockPath.string, user.home.string]).run()
+        try await Command("chmod", ["-R", "g+w", user.home.appending("overlays").string]).run()
+        try user.home.appending("image.yaml").replaceContents(with: "include: [manifests/containerd.yaml]\n")
+        for package in build.lock.packages {
+            let target = PackageCache(user.home.appending("cache")).path(of: package)
+            try target.removingLastComponent().makeDirectories()
+            try await Command("ln", ["-s", build.cache.path(of: package).string, target.string]).run()
+        }
+        try await Task.sleep(for: .seconds(1.1))
+        let arguments = [
+            "./ballast", "build", "image.yaml", "--version", build.version, "--cache", "cache", "-o", "out",
+        ]
+        let refused = try await user.outcome(arguments, hasRange: false)
+        #expect(refused.status == 1)
+        #expect(refused.errorText.contains("install 'uidmap' and give yourself a range"), "\(refused.errorText)")
+        #expect(!user.home.appending("out").exists)
+        let outcome = try await user.outcome(arguments)
+        #expect(outcome.status == 0, "\(outcome.errorText)")
+        // The size budget comes before anything else is said of the outputs.
+        #expect(outcome.errorText.contains("partition          size          used      headroom"))
+        return user.home.appending("out")
+    }
+
+    /// Boots what was built, and looks at a boot that is not given the time it needs.
+    private static func expectVerdicts(of directory: FilePath) async throws {
+        let ballast = try TestImage.executable("ballast").string
+        let good = try await Command(ballast, ["run", directory.string, "--verdict", "--timeout", "600"]).outcome()
+        #expect(good.outputText.hasPrefix("boot-complete containerd 1.0.0 after "), "\(good.errorText)")
+        #expect(good.status == 0)
+        let late = try await Command(
+            ballast, ["run", directory.string, "--accel", "tcg", "--verdict", "--timeout", "15"]
+        ).outcome()
+        #expect(late.status == 1)
+        #expect(late.errorText.contains("the guest did not report within 15.0 seconds; the console's last lines:"))
     }
 }

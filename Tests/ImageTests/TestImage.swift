@@ -17,10 +17,15 @@ enum TestImage {
     }
 
     static func agent() throws -> AgentExecutables {
+        AgentExecutables(daemon: try executable("ballastd"), control: try executable("ballastctl"))
+    }
+
+    /// An executable of this package as it was built.
+    static func executable(_ name: String) throws -> FilePath {
         // The test runner may be the toolchain's own, so that the build directory is looked for.
-        let candidates = [try executables, repository.appending(".build/release")]
-        for directory in candidates where directory.appending("ballastd").exists {
-            return AgentExecutables(daemon: directory.appending("ballastd"), control: directory.appending("ballastctl"))
+        for directory in [try executables, repository.appending(".build/release")]
+        where directory.appending(name).exists {
+            return directory.appending(name)
         }
         throw FileIOFault(.notFound, "build the executables first: swift build -c release", at: .path(".build/release"))
     }
