@@ -89,7 +89,7 @@ public struct ImageBuild: Sendable {
         try await PackageConfiguration(root: root, epoch: epoch, work: work.path).run()
         try await decompressed
         clock.end("configure")
-        let sandbox = Sandbox(root: root, epoch: epoch, stubs: [])
+        let sandbox = Sandbox(root: root, work: work.path, epoch: epoch, stubs: [])
         try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
             .apply()
         try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
@@ -147,10 +147,16 @@ public struct ImageBuild: Sendable {
 
         async let digest = Self.digest(of: names.disk)
         let parts = try image.extract(from: names.disk, root: names.root, hashes: names.hashes)
-        try names.kernel.replaceContents(with: unified)
+        let kernelFile = try PendingFile(names.kernel)
+        try kernelFile.file.append(unified)
+        try kernelFile.commitWithoutFlush()
         let packages = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
-        try names.packages.replaceContents(with: packages)
+        let packagesFile = try PendingFile(names.packages)
+        try packagesFile.file.append(packages)
+        try packagesFile.commitWithoutFlush()
         try await inspect?(tree, names.root)
+        // Twenty thousand files take a while to go, and the digest of the disk takes longer.
+        try root.removeTree()
         let raw = try await digest
         clock.end("extract parts, digest")
         let report = BuildReport(

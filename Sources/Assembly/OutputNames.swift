@@ -28,6 +28,9 @@ enum Delivery {
     static func move(_ file: FilePath, into directory: FilePath) throws(FileIOFault) {
         guard let name = file.lastComponent else { return }
         let destination = directory.appending(name)
+        // An older build's file is not replaced but removed: a file system that makes a replacement safe writes it out at once.
+        // Nobody takes the directory for whole meanwhile, since 'build.json' goes first and comes last.
+        try destination.removeTree()
         if rename(file.string, destination.string) == 0 { return }
         guard errno == EXDEV else { throw .last("cannot deliver to \(destination)", at: file) }
         let source = try OpenFile(reading: file)

@@ -35,7 +35,7 @@ struct PackageConfiguration {
             }
         }
         try prepareAccounts(in: directory)
-        let sandbox = Sandbox(root: root, epoch: epoch, stubs: stubs)
+        let sandbox = Sandbox(root: root, work: work, epoch: epoch, stubs: stubs)
         try await sandbox.run(
             "configure the packages",
             ["/usr/bin/dpkg", "--force-unsafe-io", "--force-confold", "--configure", "-a"])

@@ -54,7 +54,7 @@ struct PackageDatabase {
             lines.append("Conffiles:")
             for line in String(decoding: conffiles, as: UTF8.self).split(separator: "\n") where line.hasPrefix("/") {
                 let path = line.split(separator: " ").first.map(String.init) ?? String(line)
-                guard let content = try? (root.path.appending(String(path.dropFirst()))).contents() else { continue }
+                guard let content = try root.contents(path) else { continue }
                 lines.append(" \(path) \(MD5Digest.hexadecimal(of: content))")
             }
         }

@@ -100,6 +100,23 @@ final class RootDirectory {
         return faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
     }
 
+    /// The content of a regular file, or nil where there is none. Links are followed inside the root.
+    func contents(_ path: String) throws(AssemblyFault) -> [UInt8]? {
+        // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+        let key = try Self.components(of: path).joined(separator: "/")
+        let raw = ballast_open_in_root(descriptor, key, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0)
+        guard raw >= 0 else {
+            guard errno == ENOENT || errno == ENOTDIR else { throw failure("cannot read the file", path) }
+            return nil
+        }
+        let file = OpenFile(owning: FileDescriptor(rawValue: raw), path: FilePath(path))
+        return try attempt("cannot read the file", at: .path(path)) {
+            let status = try file.status()
+            guard status.kind == .regular else { return nil }
+            return try file.bytes(at: 0, count: Int(status.size))
+        }
+    }
+
     /// Removes what has this path unless it is a directory.
     func removeFile(_ path: String) throws(AssemblyFault) {
         let (directory, name) = try parent(of: path)

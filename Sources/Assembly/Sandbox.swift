@@ -7,6 +7,8 @@ import SystemPackage
 /// pseudo file systems it needs, and with an environment of which every value is known.
 struct Sandbox {
     let root: FilePath
+    /// A directory for what the sandbox itself needs.
+    let work: FilePath
     /// Seconds since 1970, for tools that write times.
     let epoch: Int64
     /// Files of the build machine shown over files of the tree for as long as a command runs.
@@ -38,9 +40,17 @@ struct Sandbox {
             "TZ": "UTC", "DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true",
             "SOURCE_DATE_EPOCH": String(epoch), "SYSTEMD_OFFLINE": "1", "SYSTEMD_IN_CHROOT": "1", "INITRD": "No",
         ]
-        // bwrap's own environment becomes the program's.
-        let command = Command("bwrap", command + ["--"] + program, environment: environment)
+        // bwrap's own environment becomes the program's. It takes the filter from a descriptor, which the shell opens.
+        let filter = work.appending("sync-filter.bpf")
+        let command = Command(
+            "sh", ["-c", "exec bwrap --seccomp 9 \"$@\" 9<\"$0\"", filter.string] + command + ["--"] + program,
+            environment: environment)
         do throws(CommandFault) {
+            do throws(FileIOFault) {
+                if !filter.exists { try filter.replaceContents(with: SyncFilter.program) }
+            } catch {
+                throw CommandFault(.notStarted, "cannot write the sandbox's filter", cause: error)
+            }
             let outcome = try await command.outcome()
             guard outcome.status == 0 else {
                 let text = (outcome.outputText + outcome.errorText).split(separator: "\n").suffix(25)
@@ -53,7 +63,7 @@ struct Sandbox {
         } catch {
             throw AssemblyFault(
                 .configuration, "cannot \(what)",
-                remedy: error.code == .notStarted ? "install the package 'bubblewrap'" : nil, cause: error)
+                remedy: error.message.contains("status 127:") ? "install the package 'bubblewrap'" : nil, cause: error)
         }
     }
 }

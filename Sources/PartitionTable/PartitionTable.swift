@@ -88,14 +88,18 @@ public struct PartitionTable: ~Copyable {
 
     /// Writes both tables and returns when they are on the medium.
     public borrowing func write() throws(PartitionTableFault) {
-        try check(fdisk_write_disklabel(context), "cannot write the partition table")
+        try writeWithoutFlush()
         guard fsync(fdisk_get_devfd(context)) == 0 else {
             throw PartitionTableFault(
                 .inputOutput, "cannot flush the partition table", at: .path(path.string), cause: Errno(rawValue: errno))
         }
     }
 
-    /// Writes a new GPT to the disk image at `path`, which must have its final size.
+    private borrowing func writeWithoutFlush() throws(PartitionTableFault) {
+        try check(fdisk_write_disklabel(context), "cannot write the partition table")
+    }
+
+    /// Writes a new GPT to the disk image at `path`, which must have its final size. Nothing is flushed.
     ///
     /// - Parameters:
     ///   - identifier: the disk's GUID.
@@ -108,7 +112,7 @@ public struct PartitionTable: ~Copyable {
         try table.check(
             fdisk_set_disklabel_id_from_string(table.context, identifier), "cannot set the disk's GUID \(identifier)")
         for (number, partition) in partitions.enumerated() { try table.add(partition, number: number) }
-        try table.write()
+        try table.writeWithoutFlush()
     }
 
     private borrowing func add(_ partition: Partition, number: Int) throws(PartitionTableFault) {

@@ -9,6 +9,14 @@ struct Ballast: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ballast",
         abstract: "Builds immutable Linux images from a manifest, signs them and publishes them as static files.",
+        discussion: """
+            Every verb takes --verbose, which shows the whole chain of causes after a failure. The exit status is 0 when all is
+            done, 1 after a failure, of which standard error says what, where and what to do, and 64 for a wrong command line.
+
+            Example: ballast lock manifests/containerd.yaml
+            Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
+            Example: ballast run out
+            """,
         subcommands: [
             ManifestCommands.self, LockCommand.self, BuildCommand.self, RunCommand.self, KeyCommand.self,
             RepoCommand.self,

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Fault
 import JSON
 import Manifest
 import SystemPackage
@@ -23,18 +24,61 @@ struct ManifestCheck: ParsableCommand {
     @Argument(help: "The manifests.", completion: .file(extensions: ["yaml", "yml"]))
     var manifests: [String]
 
+    @Option(help: "How to print what is found.")
+    var format = OutputFormat.text
+
     func run() throws {
-        var failures = 0
-        for path in manifests {
-            do throws(ManifestFault) {
-                let manifest = try Manifest.load(FilePath(path))
-                StandardStreams.print("\(path): good (product '\(manifest.product)', digest \(manifest.digest))")
-            } catch {
-                failures += 1
-                StandardStreams.report("\(error)")
-            }
+        let results = manifests.map { path in
+            (path, Result { () throws(ManifestFault) in try Manifest.load(FilePath(path)) })
         }
-        if failures > 0 { throw ExitCode.failure }
+        switch format {
+        case .text:
+            for (path, result) in results {
+                switch result {
+                case .success(let manifest):
+                    StandardStreams.print("\(path): good (product '\(manifest.product)', digest \(manifest.digest))")
+                case .failure(let fault): StandardStreams.report("\(fault)")
+                }
+            }
+        case .json:
+            let entries = results.map { path, result in Self.entry(path, result) }
+            StandardStreams.print(String(JSONValue.array(entries).text(inlineDepth: 3).dropLast()))
+        }
+        let isGood = results.allSatisfy { if case .success = $0.1 { true } else { false } }
+        if !isGood { throw ExitCode.failure }
+    }
+
+    private static func entry(_ path: String, _ result: Result<Manifest, ManifestFault>) -> JSONValue {
+        switch result {
+        case .success(let manifest):
+            return [
+                "manifest": .string(path), "product": .string(manifest.product),
+                "digest": .string("\(manifest.digest)"), "problems": [],
+            ]
+        case .failure(let fault):
+            // The merging knows its problems one by one; what comes after it stops at the first.
+            var problems = [fault]
+            if case .failure(let several) = MergedManifest.load(FilePath(path)) { problems = several.problems }
+            return [
+                "manifest": .string(path),
+                "problems": .array(problems.map(Self.problem)),
+            ]
+        }
+    }
+
+    private static func problem(_ fault: ManifestFault) -> JSONValue {
+        var members: [String: JSONValue] = ["code": .string(fault.codeName), "message": .string(fault.message)]
+        if let remedy = fault.remedy { members["remedy"] = .string(remedy) }
+        switch fault.place {
+        case .position(path: let file, line: let line, column: let column):
+            members["file"] = .string(file)
+            members["line"] = .integer(Int64(line))
+            members["column"] = .integer(Int64(column))
+        case .path(let file): members["file"] = .string(file)
+        case .offset, .url, .named: members["place"] = fault.place.map { .string($0.description) }
+        case nil: break
+        }
+        return .object(members)
     }
 }
 
