@@ -68,6 +68,8 @@ public struct ImageBuild: Sendable {
 
     private func build(note: @Sendable (String) -> Void) async throws -> BuildReport {
         try checkVersion()
+        // First of all, so that one that is missing ends the build before it began.
+        let inputs = try inputs()
         let epoch = lock.epoch
         let identity = identity
         var clock = StageClock()
@@ -169,7 +171,7 @@ public struct ImageBuild: Sendable {
                 "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
                     path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
-            ], inputs: try inputs(), stages: clock.stages)
+            ], inputs: inputs, stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
     }
@@ -231,14 +233,23 @@ public struct ImageBuild: Sendable {
         ]
     }
 
-    private func inputs() throws -> [String: SHA256Digest] {
+    private func inputs() throws(AssemblyFault) -> [String: SHA256Digest] {
+        func digest(_ what: String, _ path: FilePath, _ remedy: String) throws(AssemblyFault) -> SHA256Digest {
+            do throws(FileIOFault) { return try SHA256Digest.ofFile(path).digest } catch {
+                throw AssemblyFault(.missing, "cannot read \(what)", remedy: remedy, cause: error)
+            }
+        }
         var inputs = [
-            "manifest": manifest.digest, "lock": try SHA256Digest.ofFile(lockPath).digest,
-            "ballastd": try SHA256Digest.ofFile(agent.daemon).digest,
-            "ballastctl": try SHA256Digest.ofFile(agent.control).digest,
+            "manifest": manifest.digest, "lock": try digest("the lock", lockPath, "run 'ballast lock' first"),
         ]
+        for (name, path) in [("ballastd", agent.daemon), ("ballastctl", agent.control)] {
+            inputs[name] = try digest(
+                "the agent's executable", path, "name the directory that has it with --agent, or build it")
+        }
         if let trusted = manifest.update.trustedRoot {
-            inputs["trusted_root"] = try SHA256Digest.ofFile(trusted).digest
+            inputs["trusted_root"] = try digest(
+                "the root metadata that the hosts are to trust", trusted,
+                "correct 'update.trusted_root' in the manifest, or make the repository with 'ballast repo init'")
         }
         for (name, directory) in zip(manifest.overlays, manifest.overlayDirectories) {
             inputs["overlay \(name)"] = try OverlayCopy.digest(of: directory)

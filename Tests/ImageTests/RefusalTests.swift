@@ -89,6 +89,23 @@ struct RefusalTests {
         try expectNothing(in: output)
     }
 
+    @Test("root metadata that is not there is named before anything is unpacked")
+    func missingTrustedRoot() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        var build = try await TestImage.build(
+            in: work.path, output: output, additions: "update: {trusted_root: nowhere.json}\n")
+        // A build that began would fail here, and say so.
+        build.scratch = work.path.appending("no such directory")
+        let message = await fault(of: build)
+        #expect(message.hasPrefix("cannot read the root metadata that the hosts are to trust: "), "\(message)")
+        #expect(
+            message.hasSuffix(
+                "nowhere.json: cannot open: No such file or directory; correct 'update.trusted_root' in the manifest, or make "
+                    + "the repository with 'ballast repo init'"), "\(message)")
+        try expectNothing(in: output)
+    }
+
     @Test("a version that no file or partition label can carry is refused")
     func badVersion() async throws {
         let work = try TemporaryDirectory()
