@@ -36,6 +36,10 @@ public enum BuildPrivileges {
         }
         let words = ["unshare"] + namespace + [executable.string] + arguments
         let pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        // This may be a thread of a pool, which blocks the signals that end a program; the next one would inherit that.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        pthread_sigmask(SIG_SETMASK, &signals, nil)
         execvp("unshare", pointers)
         throw AssemblyFault(.invalidRequest, "cannot run 'unshare'", cause: Errno(rawValue: errno))
     }

@@ -108,6 +108,19 @@ extension Agent {
         return ActionResult("\(version) is denied here: \(cause)", version: version)
     }
 
+    /// Makes the entries of all denied versions but the one that runs the last that are ever booted.
+    func retireDenied() throws(UpdateAgentFault) {
+        let denied = Set(try state.read().denied.map(\.version)).subtracting([running])
+        guard !denied.isEmpty else { return }
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let entries = try bootEntries()
+            for entry in try entries.list() where denied.contains(entry.name.version) {
+                if case .bad = entry.name.standing { continue }
+                try entries.setStanding(.bad(done: 0), of: entry.name.version)
+            }
+        }
+    }
+
     /// Makes the entry of `version`, if there is one, the last that is ever booted.
     func retire(_ version: String) throws(UpdateAgentFault) {
         try UpdateAgentFault.booting { () throws(BootControlFault) in

@@ -155,7 +155,7 @@ public final class Agent: UpdateService {
     // MARK: Jobs
 
     /// Runs `body` while no other job runs, neither here nor in another process.
-    func job<Result>(
+    package func job<Result>(
         _ name: String, _ body: () throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
         let holder = live.withLock { live -> String? in
@@ -182,6 +182,8 @@ public final class Agent: UpdateService {
         }
         guard let lock else { throw Self.busy("another process of the agent works already") }
         defer { _ = lock }
+        // Who was denied while the job ran may have been made bootable by it, or before it.
+        defer { try? retireDenied() }
         return try body()
     }
 

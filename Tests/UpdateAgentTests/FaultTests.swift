@@ -169,6 +169,17 @@ struct FaultTests {
         #expect(fault.description == "1.1 is denied here: it is bad; 'ballastctl allow 1.1' takes that back")
     }
 
+    @Test("what is ready to boot and denied while another job runs does not boot")
+    func deniedDuringJob() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let agent = try host.agent()
+        _ = try agent.update { _ in }
+        _ = try agent.job("check") { () throws(UpdateAgentFault) in try agent.deny("1.1", reason: "too early") }
+        #expect(try host.machine.bootFiles.names().contains("box_1.1+0.efi"))
+        #expect(try host.boot() == "1.0")
+    }
+
     @Test("what is ready to boot and then denied does not boot")
     func deniedAfterwards() async throws {
         let directory = try TemporaryDirectory()
