@@ -14,7 +14,9 @@ struct Customization {
 
     func apply() async throws(AssemblyFault) {
         let directory = try RootDirectory(root)
-        for (path, text) in HostUnits.files { try directory.replaceFile(path, with: text) }
+        for (path, text) in HostUnits.files(longestCheck: manifest.health.map(\.timeout).max() ?? 0) {
+            try directory.replaceFile(path, with: text)
+        }
         if manifest.etc == .persistent {
             try directory.replaceFile(HostUnits.varUnderEtc.path, with: HostUnits.varUnderEtc.text)
         }
@@ -55,8 +57,12 @@ struct Customization {
     }
 
     private func writeIdentity(into directory: RootDirectory) throws(AssemblyFault) {
-        let path = root.appending("usr/lib/os-release")
-        let text = try attempt("the image has no os-release") { try path.text(limit: 1 << 16) }
+        guard let bytes = try directory.contents("usr/lib/os-release") else {
+            throw AssemblyFault(
+                .missing, "the image has no os-release", at: .path("/usr/lib/os-release"),
+                remedy: "add 'base-files' to 'packages.install'")
+        }
+        let text = String(decoding: bytes, as: UTF8.self)
         let kept = text.split(separator: "\n").filter { !$0.hasPrefix("IMAGE_ID=") && !$0.hasPrefix("IMAGE_VERSION=") }
         let lines = kept.map(String.init) + ["IMAGE_ID=\(identity.product)", "IMAGE_VERSION=\(identity.version)"]
         try directory.replaceFile("usr/lib/os-release", with: lines.map { $0 + "\n" }.joined())

@@ -56,7 +56,10 @@ struct FinishedTree {
         do throws(FileTreeFault) {
             try movePackageDatabase(in: &tree)
             tree.removeAll { Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist") }
-            for directory in ["boot", "dev", "proc", "run", "sys", "tmp", "var"] { tree.remove(directory) }
+            try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
+            for (path, target) in Self.links { try move(path, to: target, in: &tree) }
+            try VarFactory(accounts: tree, epoch: epoch).replaceVar(in: &tree)
+            for directory in ["boot", "dev", "proc", "run", "sys", "tmp"] { tree.remove(directory) }
             for (path, permissions) in Self.mountPoints {
                 try tree.insert(FileInode(.directory, permissions: permissions, modified: epoch), at: path)
             }
@@ -68,9 +71,17 @@ struct FinishedTree {
             try tree.insert(symbolicLink(to: "../proc/self/mounts"), at: "etc/mtab")
             // As new as /usr: what systemd redoes after an update (ConditionNeedsUpdate=) is done in the image already.
             try tree.insert(file("TIMESTAMP_NSEC=\(epoch)000000000\n"), at: "etc/.updated")
-            try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
         } catch {
             throw AssemblyFault(.inputOutput, "cannot finish the tree", cause: error)
+        }
+    }
+
+    private func move(_ path: String, to place: String, in tree: inout FileTree) throws(FileTreeFault) {
+        guard case .directory? = tree[path]?.kind else { return }
+        let moved = try tree.subtree(at: path)
+        for name in moved.sortedPaths() {
+            guard let inode = moved[name] else { continue }
+            try tree.insert(inode, at: name.isEmpty ? place : "\(place)/\(name)")
         }
     }
 

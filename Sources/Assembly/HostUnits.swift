@@ -6,14 +6,20 @@ enum HostUnits {
     /// Units that run on every host, whatever the manifest enables.
     static let enabled = ["ballast-health.service", "ballast-good.service"]
 
-    static let files: [(path: String, text: String)] = [
-        ("usr/lib/systemd/system/ballastd.service", agent),
-        ("usr/lib/systemd/system/ballast-health.service", health),
-        ("usr/lib/systemd/system/ballast-good.service", good),
-        ("usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf", blessDeadline),
-        ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
-        ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
-    ]
+    /// The units of a host whose slowest health check may take `longestCheck` seconds.
+    static func files(longestCheck: Int) -> [(path: String, text: String)] {
+        [
+            ("usr/lib/systemd/system/ballastd.service", agent),
+            ("usr/lib/systemd/system/ballast-health.service", health),
+            ("usr/lib/systemd/system/ballast-good.service", good),
+            (
+                "usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf",
+                blessDeadline(longestCheck: longestCheck)
+            ),
+            ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
+            ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
+        ]
+    }
 
     /// For a host whose /etc lies on /var: that mount can only go when /etc has gone, which is after all units, when
     /// systemd-shutdown takes both. Tried earlier, it fails in every shutdown.
@@ -104,13 +110,15 @@ enum HostUnits {
         """
 
     // This service exists only while a boot is being counted: a new version that never gets as far as its health checks
-    // takes one of its tries and goes on to the next.
-    private static let blessDeadline = """
+    // takes one of its tries and goes on to the next. A check that is given much time has it on top.
+    private static func blessDeadline(longestCheck: Int) -> String {
+        """
         [Unit]
-        JobTimeoutSec=15min
+        JobTimeoutSec=\(900 + longestCheck)s
         JobTimeoutAction=reboot
 
         """
+    }
 
     // Nobody sits at the console of a host that cannot be reached: it tries again, and boot counting ends that.
     static let emergency = """

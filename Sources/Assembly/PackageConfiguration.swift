@@ -49,9 +49,9 @@ struct PackageConfiguration {
     /// The accounts that every package counts on, before the first script runs: base-passwd's own script needs them too.
     private func prepareAccounts(in directory: RootDirectory) throws(AssemblyFault) {
         for (master, account) in [("passwd.master", "passwd"), ("group.master", "group")] {
-            let path = root.appending("usr/share/base-passwd").appending(master)
-            guard path.exists, try !directory.exists("etc/\(account)") else { continue }
-            let content = try attempt("cannot read base-passwd's accounts") { try path.contents() }
+            guard try !directory.exists("etc/\(account)"),
+                let content = try directory.contents("usr/share/base-passwd/\(master)")
+            else { continue }
             try directory.replaceFile("etc/\(account)", with: content)
         }
     }

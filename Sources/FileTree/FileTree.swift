@@ -58,7 +58,7 @@ public struct FileTree: Sendable {
     }
 
     /// Byte order with `/` before every other byte, so that a directory's content follows it immediately.
-    static func precedes(_ left: String, _ right: String) -> Bool {
+    public static func precedes(_ left: String, _ right: String) -> Bool {
         left.utf8.lazy.map { $0 == UInt8(ascii: "/") ? 0 : $0 }.lexicographicallyPrecedes(
             right.utf8.lazy.map { $0 == UInt8(ascii: "/") ? 0 : $0 })
     }

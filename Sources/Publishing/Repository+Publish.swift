@@ -47,8 +47,8 @@ extension Repository {
         defer { withExtendedLifetime(lock) {} }
         let current = try directory.load()
         for role in [MetadataRole.targets, .snapshot, .timestamp] { _ = try keys.key(role, trustedBy: current.root) }
-        let known = "\(build.product)_\(build.version)_\(build.architecture).release.json"
-        guard current.targets.targets[known] == nil else {
+        let known = ReleaseName(product: build.product, version: build.version, architecture: build.architecture)
+        guard current.targets.targets[known.description] == nil else {
             throw PublishingFault(
                 .alreadyPublished,
                 "\(build.product) \(build.version) for \(build.architecture) is published already",
@@ -65,7 +65,7 @@ extension Repository {
         }
         let name = ReleaseName(release)
         let target = TargetsDocument.Target(
-            bytes: release.bytes, custom: name.custom(channels: options.channels))
+            bytes: release.bytes, custom: ReleaseEntry(release).custom)
         do {
             let path = directory.path.appending(try TrustedRepository.path(of: name.description, target))
             try path.replaceContents(with: release.bytes)

@@ -31,9 +31,10 @@ public struct RepositoryReport: Sendable {
         ]
         var releases: [(release: ReleaseDocument, channels: [String])] = []
         do {
-            for (name, channels) in ReleaseName.releases(in: current.targets) {
-                let bytes = try current.fetch(name.description, limit: ReleaseDocument.byteLimit)
-                releases.append((try ReleaseDocument(parsing: bytes, source: name.description), channels))
+            for entry in ReleaseEntry.all(in: current.targets) {
+                let name = entry.name.description
+                let bytes = try current.fetch(name, limit: ReleaseDocument.byteLimit)
+                releases.append((try ReleaseDocument(parsing: bytes, source: name), entry.channels))
             }
         } catch {
             throw PublishingFault(.badRepository, "a release cannot be read", cause: error)
@@ -59,6 +60,10 @@ public struct RepositoryReport: Sendable {
                         "channels": .array(channels.map { .string($0) }), "image_size": .integer(release.image.size),
                         "transfer_size": .integer(Self.transferSize(release)),
                         "root_hash": .string(release.verity.rootHash.description), "notes": .string(release.notes),
+                        "minimum_agent": release.minimumAgent.map { .string($0.description) } ?? .null,
+                        "floors": .array(release.floors.map { .string($0.description) }),
+                        "revokes": .array(release.revokes.map { .string($0.description) }),
+                        "revoked_by": revokers(of: release).first.map { .string($0) } ?? .null,
                     ]
                 }),
         ]
@@ -74,15 +79,33 @@ public struct RepositoryReport: Sendable {
         }
         var text = Self.table(rows) + "\n\n"
         guard !releases.isEmpty else { return text + "Nothing is published yet." }
-        rows = [["PRODUCT", "VERSION", "ARCHITECTURE", "CHANNELS", "IMAGE", "TRANSFER"]]
+        rows = [["PRODUCT", "VERSION", "ARCHITECTURE", "CHANNELS", "IMAGE", "TRANSFER", "CONDITIONS"]]
         for (release, channels) in releases.reversed() {
             rows.append([
                 release.product, release.version.description, release.architecture, channels.joined(separator: ","),
-                Progress.bytes(release.image.size), Progress.bytes(Self.transferSize(release)),
+                Progress.bytes(release.image.size), Progress.bytes(Self.transferSize(release)), conditions(of: release),
             ])
         }
         text += Self.table(rows)
         return text
+    }
+
+    /// The releases that revoke `release`.
+    private func revokers(of release: ReleaseDocument) -> [String] {
+        releases.map(\.release).filter {
+            $0.product == release.product && $0.architecture == release.architecture
+                && $0.revokes.contains(release.version)
+        }.map(\.version.description)
+    }
+
+    private func conditions(of release: ReleaseDocument) -> String {
+        func list(_ versions: [ImageVersion]) -> String { versions.map(\.description).joined(separator: ", ") }
+        var parts = revokers(of: release).map { "REVOKED by \($0)" }
+        if !release.floors.isEmpty { parts.append("after \(list(release.floors))") }
+        if !release.revokes.isEmpty { parts.append("revokes \(list(release.revokes))") }
+        if let agent = release.minimumAgent { parts.append("agent \(agent)") }
+        if let rollout = release.rollout { parts.append("from \(rollout.start)") }
+        return parts.joined(separator: "; ")
     }
 
     private static func transferSize(_ release: ReleaseDocument) -> Int64 {

@@ -13,9 +13,11 @@ extension Agent {
             let slots = live.withLock { $0.slots }
             try change { state in
                 state.phase = settled(state)
-                // A version that still has to prove itself is what matters until it has.
-                if let release = choice.release, !isProving(state), state.pending == nil {
-                    state.phase = .available(version: release.version.description)
+                guard let release = choice.release else { return }
+                switch state.phase {
+                case .idle, .good, .rolledBack: state.phase = .available(version: release.version.description)
+                // What the next boot brings, and what still has to prove itself, matters more until then.
+                case .checking, .available, .planning, .staging, .staged, .waiting, .rebooting, .proving: break
                 }
             }
             let available = choice.release?.version.description
@@ -29,22 +31,21 @@ extension Agent {
     /// Does `body` in the state `checking`, and keeps its failure.
     func asking<Result>(_ body: () throws(UpdateAgentFault) -> Result) throws(UpdateAgentFault) -> (Result, AgentState)
     {
-        let before = try change { state in
-            let before = state
-            state.phase = .checking
-            return before
+        try change { $0.phase = .checking }
+        /// An operator may have changed what is so while the repository was asked.
+        func end(_ state: inout AgentState) {
+            if case .checking = state.phase { state.phase = settled(state) }
         }
         do throws(UpdateAgentFault) {
             let result = try body()
             let after = try state.change { state in
-                state.phase = before.phase
+                end(&state)
                 return state
             }
             return (result, after)
         } catch {
             try change { state in
-                state.phase = before.phase
-                state.phase = settled(state)
+                end(&state)
                 fail(&state, error, version: "", doing: "the repository could not be asked")
             }
             throw error
@@ -58,25 +59,46 @@ extension Agent {
                 .unconfigured, "this host has no repository to ask",
                 remedy: "set 'repository' in \(host.paths.overlay), or 'update.url' in the manifest")
         }
-        let known = try state.read()
         let repository = try source.refresh()
         let agent: ImageVersion
         do throws(ReleaseFault) { agent = try ImageVersion(ProgramVersion.current) } catch {
             throw UpdateAgentFault(.invalid, "the agent's own version cannot be used", cause: error)
         }
+        let releases = ReleaseEntry.all(in: repository.targets)
+        let known = try noteRevocations(among: releases)
         let conditions = ReleaseChoice.Conditions(
             product: settings.product, architecture: settings.architecture, channel: settings.channel,
-            running: host.running, pinned: known.pinned, denied: known.denied, agent: agent, host: host.identifier,
-            now: host.now(), ignoresRollout: ignoresRollout)
-        let choice = try ReleaseChoice.make(
-            among: ReleaseName.releases(in: repository.targets), conditions
-        ) { name throws(UpdateAgentFault) in try source.release(name, in: repository) }
+            running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked, agent: agent,
+            host: host.identifier, now: host.now(), ignoresRollout: ignoresRollout)
+        let choice = try ReleaseChoice.make(among: releases, conditions) { name throws(UpdateAgentFault) in
+            try source.release(name, in: repository)
+        }
         try state.change { state in
             state.lastCheck = host.now()
             state.lastError = nil
             state.reason = choice.release.map { "\($0.version): \(choice.reason)" } ?? choice.reason
         }
         return choice
+    }
+
+    /// Keeps which versions are revoked now. One that waits for its first boot does not get it.
+    private func noteRevocations(among releases: [ReleaseEntry]) throws(UpdateAgentFault) -> AgentState {
+        var revoked: [String: String] = [:]
+        for release in releases
+        where release.name.product == settings.product && release.name.architecture == settings.architecture {
+            for version in release.revokes { revoked[version.description] = release.name.version.description }
+        }
+        return try state.change { state in
+            state.revoked = revoked
+            if let pending = state.pending, pending.version != running, let revoker = revoked[pending.version] {
+                state.pending = nil
+                state.record(
+                    HistoryEvent(
+                        .noted, version: pending.version, detail: "it is revoked by \(revoker) and does not boot",
+                        at: host.now()))
+            }
+            return state
+        }
     }
 
     /// Whether what runs still has to pass its health checks. Until then the other slot is the way back.
@@ -86,18 +108,16 @@ extension Agent {
 
     /// Where the host is when no job runs.
     func settled(_ state: AgentState) -> AgentPhase {
+        if let target = live.withLock({ $0.rebootTarget }) { return .rebooting(version: target) }
+        if let rollback = state.rollback {
+            return .waiting(version: rollback.target, reason: "rolled back; it starts with the next reboot")
+        }
         if isProving(state) { return .proving(version: running) }
         if let pending = state.pending {
-            if case .rebooting = state.phase { return state.phase }
             return .waiting(version: pending.version, reason: "it starts with the next reboot")
         }
-        switch state.phase {
-        case .good(let version) where version == running: return state.phase
-        case .rolledBack: return state.phase
-        case .waiting, .rebooting: return state.phase
-        case .idle, .checking, .available, .planning, .staging, .staged, .proving, .good:
-            return state.good.contains(running) ? .good(version: running) : .idle
-        }
+        if let failed = state.failed { return .rolledBack(version: failed.version, cause: failed.cause) }
+        return state.good.contains(running) ? .good(version: running) : .idle
     }
 
     /// Notes a failure; the same one again and again fills no history.

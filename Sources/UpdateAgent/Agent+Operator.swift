@@ -10,20 +10,20 @@ extension Agent {
         var result = try job("rollback") { () throws(UpdateAgentFault) in
             let target = try rollbackTarget()
             let cause = "an operator went back from it to \(target)"
+            let rollback = PendingRollback(target: target, from: running)
             try change { state in
-                state.deny(running, cause: cause, at: host.now())
                 state.pending = nil
-                state.record(
-                    HistoryEvent(
-                        .rollback, version: running, detail: "back to \(target); \(running) is denied", at: host.now()))
-                state.phase = .waiting(version: target, reason: "rolled back; it starts with the next reboot")
+                if state.rollback != rollback {
+                    state.rollback = rollback
+                    state.deny(running, cause: cause, at: host.now())
+                    state.record(
+                        HistoryEvent(
+                            .rollback, version: running, detail: "back to \(target); \(running) is denied",
+                            at: host.now()))
+                }
+                state.phase = settled(state)
             }
-            // The target first, so that at no moment there is nothing good to boot.
-            try UpdateAgentFault.booting { () throws(BootControlFault) in
-                let entries = try bootEntries()
-                try entries.setStanding(.good, of: target)
-                if try entries.entry(of: running) != nil { try entries.setStanding(.bad(done: 0), of: running) }
-            }
+            try setEntries(for: rollback)
             return ActionResult(
                 "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
                 version: target)
@@ -35,6 +35,18 @@ extension Agent {
         return result
     }
 
+    /// Makes the next boot that of the rollback's target.
+    func setEntries(for rollback: PendingRollback) throws(UpdateAgentFault) {
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let entries = try bootEntries()
+            // The target first, so that at no moment there is nothing good to boot.
+            try entries.setStanding(.good, of: rollback.target)
+            if try entries.entry(of: rollback.from) != nil {
+                try entries.setStanding(.bad(done: 0), of: rollback.from)
+            }
+        }
+    }
+
     /// The other slot's version, if it was good here.
     private func rollbackTarget() throws(UpdateAgentFault) -> String {
         let slots = try slotView()
@@ -44,6 +56,7 @@ extension Agent {
         }
         guard let version = slots.otherVersion else { throw refuse("is empty") }
         if let denial = known.denial(of: version) { throw refuse("holds \(version), denied here: \(denial.cause)") }
+        if let revoker = known.revoked[version] { throw refuse("holds \(version), which \(revoker) revokes") }
         guard let entry = slots.otherEntry else { throw refuse("holds \(version), which has no boot entry") }
         guard known.good.contains(version) || entry == .good else {
             throw refuse("holds \(version), which has not proved itself here")
@@ -67,7 +80,12 @@ extension Agent {
                 HistoryEvent(
                     .pinned, version: version, detail: "this host takes \(version) and no other", at: host.now()))
         }
-        return ActionResult("pinned to \(version)", version: version)
+        var text = "pinned to \(version)"
+        let order = ImageVersion.compare(version, running)
+        if order < 0 {
+            text += ", which is older than \(running): the host stays on what it runs; 'ballastctl rollback' goes back"
+        }
+        return ActionResult(text, version: version)
     }
 
     /// Takes the newest version again.
@@ -91,59 +109,94 @@ extension Agent {
                 remedy: "'ballastctl rollback' goes back from it and denies it")
         }
         let cause = reason.flatMap { $0.isEmpty ? nil : String($0.prefix(400)) } ?? "an operator denied it"
-        let isBusy = live.withLock { $0.job != nil }
+        if let rollback = try state.read().rollback, rollback.target == version {
+            throw UpdateAgentFault(
+                .invalid, "\(version) is what this host goes back to with the next reboot",
+                remedy: "'ballastctl allow \(rollback.from)' takes that back")
+        }
         try change { state in
             state.deny(version, cause: cause, at: host.now())
             if state.pending?.version == version {
                 state.pending = nil
-                state.phase = .idle
                 state.phase = settled(state)
             }
             var event = HistoryEvent(.denied, version: version, detail: "it is not taken from now on", at: host.now())
             event.cause = cause
             state.record(event)
         }
-        // A running update sees that it is denied before it makes it bootable, and after.
-        if !isBusy { try retire(version) }
+        let isBusy = live.withLock { live in
+            live.denials += 1
+            return live.job != nil
+        }
+        // A running job sees at its end that it is denied.
+        if !isBusy { try retireUnwanted() }
         return ActionResult("\(version) is denied here: \(cause)", version: version)
     }
 
-    /// Makes the entries of all denied versions but the one that runs the last that are ever booted.
-    func retireDenied() throws(UpdateAgentFault) {
-        let denied = Set(try state.read().denied.map(\.version)).subtracting([running])
-        guard !denied.isEmpty else { return }
+    /// Makes the entries of what is denied or revoked here the last that are ever booted, that of the running version
+    /// excepted. While that still has to prove itself nothing is done: the other one is the way back, whatever it is.
+    func retireUnwanted() throws(UpdateAgentFault) {
+        let known = try state.read()
+        let unwanted = Set(known.denied.map(\.version)).union(known.revoked.keys).subtracting([running])
+        guard !unwanted.isEmpty, known.rollback == nil, !isProving(known) else { return }
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
-            for entry in try entries.list() where denied.contains(entry.name.version) {
+            for entry in try entries.list() where unwanted.contains(entry.name.version) {
                 if case .bad = entry.name.standing { continue }
                 try entries.setStanding(.bad(done: 0), of: entry.name.version)
             }
         }
     }
 
-    /// Makes the entry of `version`, if there is one, the last that is ever booted.
-    func retire(_ version: String) throws(UpdateAgentFault) {
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            guard try entries.entry(of: version) != nil else { return }
-            try entries.setStanding(.bad(done: 0), of: version)
+    /// Does so, and where it fails puts it where an operator sees it.
+    func retireUnwantedOrTell() {
+        do throws(UpdateAgentFault) { try retireUnwanted() } catch {
+            let text = "what is denied may still boot: \(error)"
+            _ = try? change { $0.lastError = text }
         }
     }
 
     /// Takes back that `version` is denied.
     public func allow(_ version: String) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
+        if let rollback = try state.read().rollback, rollback.from == version, running == version {
+            return try job("allow") { () throws(UpdateAgentFault) in try takeBack(rollback) }
+        }
         let wasDenied = try change { state -> Bool in
             guard state.denial(of: version) != nil else { return false }
-            state.denied.removeAll { $0.version == version }
-            state.record(HistoryEvent(.allowed, version: version, detail: "it may be taken again", at: host.now()))
-            if case .rolledBack(version, _) = state.phase {
-                state.phase = .idle
-                state.phase = settled(state)
-            }
+            allow(version, in: &state)
             return true
         }
         guard wasDenied else { throw UpdateAgentFault(.notFound, "\(version) is not denied here") }
         return ActionResult("\(version) may be taken again", version: version)
+    }
+
+    private func allow(_ version: String, in state: inout AgentState) {
+        state.denied.removeAll { $0.version == version }
+        state.record(HistoryEvent(.allowed, version: version, detail: "it may be taken again", at: host.now()))
+        if state.failed?.version == version { state.failed = nil }
+        switch state.phase {
+        case .rolledBack, .waiting: state.phase = settled(state)
+        case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good: break
+        }
+    }
+
+    /// A rollback before its reboot: the version that runs stays.
+    private func takeBack(_ rollback: PendingRollback) throws(UpdateAgentFault) -> ActionResult {
+        guard try state.read().good.contains(rollback.from) else {
+            throw UpdateAgentFault(
+                .busy, "the host goes back to \(rollback.target), and \(rollback.from) has not proved itself here",
+                remedy: "allow it after the reboot")
+        }
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            try bootEntries().setStanding(.good, of: rollback.from)
+        }
+        try change { state in
+            state.rollback = nil
+            allow(rollback.from, in: &state)
+        }
+        return ActionResult(
+            "\(rollback.from) may be taken again and stays; the rollback to \(rollback.target) is taken back",
+            version: rollback.from)
     }
 }

@@ -6,6 +6,20 @@ import SystemPackage
 extension Agent {
     /// Compares what runs with what was to be tried, and draws the consequences. To be called once at the start.
     public func reconcile() throws(UpdateAgentFault) {
+        try resumeRollback()
+        try comparePending()
+        // A power cut may have come between what the state says and what the entries do.
+        retireUnwantedOrTell()
+    }
+
+    /// A rollback that waits for its reboot is carried out again, for a power cut may have come before its entries.
+    private func resumeRollback() throws(UpdateAgentFault) {
+        guard let rollback = try state.read().rollback else { return }
+        if running == rollback.from { return try setEntries(for: rollback) }
+        try change { $0.rollback = nil }
+    }
+
+    private func comparePending() throws(UpdateAgentFault) {
         let known = try state.read()
         let entry = known.pending.flatMap { pending in
             (try? bootEntries().entry(of: pending.version))?.name.standing
@@ -44,9 +58,7 @@ extension Agent {
                     HistoryEvent(
                         .noted, version: version, detail: "the update was interrupted; the next one goes on from there",
                         at: host.now()))
-                state.phase = .idle
-            case .checking, .available, .waiting, .rebooting, .proving: state.phase = .idle
-            case .idle, .good, .rolledBack: break
+            case .idle, .checking, .available, .waiting, .rebooting, .proving, .good, .rolledBack: break
             }
             state.phase = settled(state)
         }
@@ -55,7 +67,7 @@ extension Agent {
     private func wait(for pending: PendingActivation) throws(UpdateAgentFault) {
         try change { state in
             state.pending = pending
-            state.phase = .waiting(version: pending.version, reason: "it starts with the next reboot")
+            state.phase = settled(state)
         }
     }
 
@@ -63,7 +75,6 @@ extension Agent {
         try change { state in
             state.pending = nil
             state.record(HistoryEvent(.noted, version: pending.version, detail: what, at: host.now()))
-            state.phase = .idle
             state.phase = settled(state)
         }
     }
@@ -83,12 +94,8 @@ extension Agent {
             var event = HistoryEvent(.rolledBack, version: version, detail: detail, at: host.now())
             event.cause = cause
             state.record(event)
-            state.phase = .rolledBack(version: version, cause: cause)
-        }
-        // It is denied already; its entry is what the loader has sorted last by itself.
-        do throws(UpdateAgentFault) { try retire(version) } catch {
-            let text = error.description
-            try change { $0.lastError = text }
+            state.failed = FailedVersion(version: version, cause: cause)
+            state.phase = settled(state)
         }
     }
 
@@ -106,10 +113,23 @@ extension Agent {
         return (try? path.replaceContents(with: lines)) != nil
     }
 
+    /// Where systemd-bless-boot could not take the counter off the entry of what runs, this does: a version that is noted as
+    /// good and still loses tries would be left by the loader one day.
+    private func bless() throws(UpdateAgentFault) {
+        guard host.isBootCounted(), try state.read().denial(of: running) == nil else { return }
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let entries = try bootEntries()
+            guard let entry = try entries.entry(of: running), entry.name.standing != .good else { return }
+            try entries.setStanding(.good, of: running)
+        }
+    }
+
     /// Notes that what runs has passed its health checks. To be called after boot-complete.target.
     ///
     /// - Returns: what it came to, for the log.
+    /// - Throws: where its entry still counts tries and cannot be changed; nothing is noted then.
     public func recordGood() throws(UpdateAgentFault) -> String {
+        try bless()
         try? host.paths.healthReport(of: running).removeTree()
         let isNew = try change { state in
             let isPending = state.pending?.version == running
@@ -120,15 +140,16 @@ extension Agent {
                 state.record(
                     HistoryEvent(.proved, version: running, detail: "it has passed its health checks", at: host.now()))
             }
+            // What came back from another version says so until this one, or a third, is new here.
+            if isNew { state.failed = nil }
             switch state.phase {
-            // What came back from another version says so until something else happens.
-            case .rolledBack: if isPending { state.phase = .good(version: running) }
-            case .idle, .good, .proving, .rebooting: state.phase = .good(version: running)
-            case .waiting(let version, _): if version == running { state.phase = .good(version: running) }
-            case .checking, .available, .planning, .staging, .staged: break
+            case .checking, .planning, .staging, .staged: break
+            case .idle, .available, .waiting, .rebooting, .proving, .good, .rolledBack: state.phase = settled(state)
             }
             return isNew
         }
+        // Until now what is denied may have been the only way back.
+        retireUnwantedOrTell()
         VerdictPort(path: host.paths.verdict).send("boot-complete \(settings.product) \(running)")
         return isNew ? "\(running) has proved itself" : "\(running) is good"
     }

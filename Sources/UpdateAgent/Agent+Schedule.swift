@@ -1,5 +1,5 @@
-import Dispatch
 import Fault
+import Glibc
 import Synchronization
 import Trust
 
@@ -50,7 +50,7 @@ extension Agent {
             if let due, passed >= due { return }
             let isProving = if case .proving = seen?.phase { true } else { false }
             let pause = min(isProving ? 2 : 30, due.map { $0 - passed } ?? 30)
-            _ = wake.wait(timeout: .now() + .seconds(Int(max(pause, 1))))
+            sleep(UInt32(max(pause, 1)))
             let now = try? state.read()
             if now != seen { notify() }
             seen = now

@@ -47,19 +47,18 @@ extension Agent {
     /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
     private func refuseInBetween() throws(UpdateAgentFault) {
         let known = try state.read()
+        if let target = live.withLock({ $0.rebootTarget }) {
+            throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
+        }
+        if let rollback = known.rollback {
+            throw UpdateAgentFault(
+                .busy, "the host goes back to \(rollback.target) with the next reboot",
+                remedy: "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
+        }
         if isProving(known) {
             throw UpdateAgentFault(
                 .busy, "\(running) is still proving itself, and the other slot is the way back",
                 remedy: "wait until its health checks have passed")
-        }
-        switch known.phase {
-        case .rebooting(let version):
-            throw UpdateAgentFault(.busy, "the host is rebooting into \(version)", remedy: "wait until it has")
-        case .waiting(let version, _) where known.pending == nil:
-            throw UpdateAgentFault(
-                .busy, "the host goes back to \(version) with the next reboot",
-                remedy: "'ballastctl reboot' does that now")
-        case .idle, .checking, .available, .planning, .staging, .staged, .waiting, .proving, .good, .rolledBack: return
         }
     }
 
@@ -96,7 +95,6 @@ extension Agent {
                 // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
                 fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
-                state.phase = .idle
                 state.phase = settled(state)
             }
             throw error
@@ -143,21 +141,16 @@ extension Agent {
         let denial = try change { state -> DeniedVersion? in
             if let denial = state.denial(of: version) {
                 state.pending = nil
-                state.phase = .idle
                 state.phase = settled(state)
                 return denial
             }
             state.record(done)
             state.lastError = nil
-            state.phase = .waiting(version: version, reason: "it starts with the next reboot")
+            state.phase = settled(state)
             return nil
         }
-        if let denial {
-            try UpdateAgentFault.booting { () throws(BootControlFault) in
-                try bootEntries().setStanding(.bad(done: 0), of: version)
-            }
-            throw Self.denied(denial)
-        }
+        // The end of the job makes its entry the last that is ever booted.
+        if let denial { throw Self.denied(denial) }
         return UpdateResult(
             outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
             seconds: seconds, isRebooting: false)
@@ -166,27 +159,21 @@ extension Agent {
     /// Reboots the host.
     public func reboot() throws(UpdateAgentFault) -> ActionResult {
         try job("reboot") { () throws(UpdateAgentFault) in
-            let (target, before) = try change { state in
-                let before = state.phase
-                let target = state.pending?.version ?? state.phase.rebootTarget ?? running
-                state.phase = .rebooting(version: target)
-                return (target, before)
+            let target = try change { state in
+                let target = state.rollback?.target ?? state.pending?.version ?? running
+                live.withLock { $0.rebootTarget = target }
+                state.phase = settled(state)
+                return target
             }
             do throws(UpdateAgentFault) { try host.reboot() } catch {
+                live.withLock { $0.rebootTarget = nil }
                 try change { state in
-                    state.phase = before
+                    state.phase = settled(state)
                     fail(&state, error, version: target, doing: "the host could not be rebooted")
                 }
                 throw error
             }
             return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
         }
-    }
-}
-
-extension AgentPhase {
-    /// The version that waits for a reboot.
-    fileprivate var rebootTarget: String? {
-        if case .waiting(let version, _) = self { version } else { nil }
     }
 }

@@ -1,5 +1,4 @@
 import BootControl
-import Dispatch
 public import Fault
 import FileIO
 import JSON
@@ -13,6 +12,10 @@ import Trust
 public final class Agent: UpdateService {
     struct Live {
         var job: String?
+        /// How many denials there were; who ends a job sees by it whether one came at the last moment.
+        var denials: UInt64 = 0
+        /// The version into which the host was asked to reboot.
+        var rebootTarget: String?
         var progress: UpdateProgress?
         var nextCheck: UTCTime?
         var slots: SlotView?
@@ -35,7 +38,6 @@ public final class Agent: UpdateService {
     let checkpoint: Int64
     let state: StateFile
     let live = Mutex(Live())
-    let wake = DispatchSemaphore(value: 0)
 
     var running: String { host.running.description }
 
@@ -164,14 +166,8 @@ public final class Agent: UpdateService {
             return nil
         }
         if let holder { throw Self.busy("'\(holder)' runs already") }
-        defer {
-            live.withLock { live in
-                live.job = nil
-                live.progress = nil
-            }
-            refreshSlots()
-            notify()
-        }
+        var changesEntries = false
+        defer { endJob(changesEntries: changesEntries) }
         refreshSlots()
         let lock: HeldLock?
         do throws(FileIOFault) {
@@ -182,9 +178,25 @@ public final class Agent: UpdateService {
         }
         guard let lock else { throw Self.busy("another process of the agent works already") }
         defer { _ = lock }
-        // Who was denied while the job ran may have been made bootable by it, or before it.
-        defer { try? retireDenied() }
+        changesEntries = true
         return try body()
+    }
+
+    /// What was denied while the job ran may have been made bootable by it, or before it.
+    private func endJob(changesEntries: Bool) {
+        var isOver = false
+        while !isOver {
+            let denials = live.withLock { $0.denials }
+            if changesEntries { retireUnwantedOrTell() }
+            isOver = live.withLock { live in
+                guard live.denials == denials else { return false }
+                live.job = nil
+                live.progress = nil
+                return true
+            }
+        }
+        refreshSlots()
+        notify()
     }
 
     static func busy(_ what: String) -> UpdateAgentFault {

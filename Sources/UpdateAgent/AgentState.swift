@@ -23,13 +23,41 @@ public struct PendingActivation: Sendable, Hashable {
     }
 }
 
+/// A rollback that the next boot carries out.
+public struct PendingRollback: Sendable, Hashable {
+    /// The version that is to boot.
+    public var target: String
+    /// The version that ran when an operator went back from it.
+    public var from: String
+
+    /// Back from `from` to `target`.
+    public init(target: String, from: String) {
+        self.target = target
+        self.from = from
+    }
+}
+
+/// A version that the host has come back from by itself.
+public struct FailedVersion: Sendable, Hashable {
+    /// Which.
+    public var version: String
+    /// What kept it from proving itself.
+    public var cause: String
+
+    /// `version`, which `cause` kept from proving itself.
+    public init(version: String, cause: String) {
+        self.version = version
+        self.cause = cause
+    }
+}
+
 /// What the agent knows over reboots: `/var/lib/ballast/state.json`.
 public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
     static let goodLimit = 32
     static let deniedLimit = 1000
 
-    /// Where the host is.
+    /// Where the host was last. It is for whoever looks; what the host does next depends on the members below.
     public var phase = AgentPhase.idle
     /// The version it is pinned to.
     public var pinned: String?
@@ -41,6 +69,12 @@ public struct AgentState: Sendable, Hashable {
     public var good: [String] = []
     /// What the next boot is to try.
     public var pending: PendingActivation?
+    /// The rollback that waits for its reboot. Until then the other slot is the way back and is not written.
+    public var rollback: PendingRollback?
+    /// What the host came back from, until another version has proved itself or this one is allowed again.
+    public var failed: FailedVersion?
+    /// Versions that a release revokes, each with the one that does, as the last check saw it.
+    public var revoked: [String: String] = [:]
     /// When the repository was last asked with success.
     public var lastCheck: UTCTime?
     /// What the last check said.
@@ -95,6 +129,16 @@ public struct AgentState: Sendable, Hashable {
                 bootIdentifier: try item.field("boot_id").string())
             pending?.missedBoots = try item.optional("missed_boots")?.integer(in: 0...1000) ?? 0
         }
+        if let item = try cursor.optional("rollback") {
+            rollback = PendingRollback(
+                target: try item.field("target").string(), from: try item.field("from").string())
+        }
+        if let item = try cursor.optional("failed") {
+            failed = FailedVersion(version: try item.field("version").string(), cause: try item.field("cause").string())
+        }
+        for item in try cursor.optional("revoked")?.elements(atMost: 10_000) ?? [] {
+            revoked[try item.field("version").string()] = try item.field("by").string()
+        }
         lastCheck = try cursor.optional("last_check").map { time throws(JSONFault) in try AgentText.time(time) }
         reason = try cursor.optional("reason")?.string()
         lastError = try cursor.optional("last_error")?.string()
@@ -116,6 +160,12 @@ public struct AgentState: Sendable, Hashable {
                 "tries": .integer(Int64(pending.tries)), "boot_id": .string(pending.bootIdentifier),
                 "missed_boots": .integer(Int64(pending.missedBoots)),
             ]
+        }
+        members["rollback"] = rollback.map { ["target": .string($0.target), "from": .string($0.from)] }
+        members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
+        if !revoked.isEmpty {
+            members["revoked"] = .array(
+                revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
         }
         return .object(members)
     }

@@ -31,7 +31,8 @@ package enum BootReconciliation: Sendable, Hashable {
         if pending.version == running { return .proving }
         if pending.bootIdentifier == bootIdentifier { return .waiting }
         switch entry {
-        case nil: return .interrupted
+        // The loader counts each try, so what it never counted it never started.
+        case nil, .bad(done: 0): return .interrupted
         case .good: return .superseded
         case .bad: return .failed
         case .trying: return hasFailureReport ? .failed : .untried

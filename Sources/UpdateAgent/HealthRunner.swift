@@ -1,3 +1,4 @@
+import BootControl
 import Dispatch
 public import Fault
 import FileIO
@@ -65,13 +66,27 @@ public struct HealthRunner: Sendable {
         }
     }
 
-    /// What a failure leads to: where this boot is being counted, its report and journal are kept and the host reboots, to
+    /// Whether another try, or the other version, may be better than this boot. The loader's word that it counts this boot
+    /// stays until the next one, so that it says nothing after the entry has lost its counter.
+    private var isOnTrial: Bool {
+        guard host.isBootCounted() else { return false }
+        let version = host.running.description
+        do throws(BootControlFault) {
+            return try BootEntries(host.bootFiles(), product: settings.product).entry(of: version)?.name.standing
+                != .good
+        } catch {
+            guard let known = try? StateFile(directory: host.paths.state, now: host.now).read() else { return true }
+            return known.pending?.version == version || !known.good.contains(version)
+        }
+    }
+
+    /// What a failure leads to: where this boot is being counted and not yet good, its report and journal are kept and the host reboots, to
     /// try again or to go back; otherwise the host stays up, since no other version would be better.
     ///
     /// - Returns: what was done, for the log.
     public func handleFailure(_ report: HealthReport) throws(UpdateAgentFault) -> String {
         VerdictPort(path: host.paths.verdict).send("boot-failed \(settings.product) \(report.version): \(report.cause)")
-        guard host.isBootCounted() else {
+        guard isOnTrial else {
             return "degraded; this version has proved itself before, so the host stays up: \(report.cause)"
         }
         do throws(FileIOFault) {

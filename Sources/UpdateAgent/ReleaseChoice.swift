@@ -18,6 +18,8 @@ struct ReleaseChoice {
         var running: ImageVersion
         var pinned: String?
         var denied: [DeniedVersion]
+        /// Versions that a release revokes, each with the one that does.
+        var revoked: [String: String] = [:]
         var agent: ImageVersion
         /// The host's own secret number, by which it has its place in a ramp.
         var host: String
@@ -33,10 +35,10 @@ struct ReleaseChoice {
     ///
     /// - Parameter document: fetches a release.
     static func make(
-        among names: [(name: ReleaseName, channels: [String])], _ conditions: Conditions,
+        among releases: [ReleaseEntry], _ conditions: Conditions,
         document: (ReleaseName) throws(UpdateAgentFault) -> ReleaseDocument
     ) throws(UpdateAgentFault) -> ReleaseChoice {
-        let ours = names.filter {
+        let ours = releases.filter {
             $0.name.product == conditions.product && $0.name.architecture == conditions.architecture
                 && $0.channels.contains(conditions.channel)
         }.sorted { $0.name.version > $1.name.version }
@@ -49,16 +51,23 @@ struct ReleaseChoice {
         let newer = ours.filter { $0.name.version > conditions.running }.prefix(limit)
         guard !newer.isEmpty else {
             let what = newest == conditions.running ? "is the newest" : "is newer than \(newest), the newest"
-            return ReleaseChoice(release: nil, reason: "\(conditions.running) \(what) in \(place)")
+            var reason = "\(conditions.running) \(what) in \(place)"
+            if let pinned = conditions.pinned, ImageVersion.compare(pinned, conditions.running.description) < 0 {
+                reason += "; this host is pinned to \(pinned), and a pin does not take it back"
+            }
+            return ReleaseChoice(release: nil, reason: reason)
         }
         var obstacles: [String] = []
-        var revoked: [ImageVersion: String] = [:]
         var failure: UpdateAgentFault?
-        for (name, _) in newer {
+        for name in newer.map(\.name) {
+            // What needs no look at the document is known without one.
+            if let obstacle = obstacle(to: name.version.description, conditions) {
+                obstacles.append(obstacle)
+                continue
+            }
             do throws(UpdateAgentFault) {
                 let release = try document(name)
-                for version in release.revokes { revoked[version] = name.version.description }
-                guard let obstacle = obstacle(to: release, conditions, revokedBy: revoked[name.version]) else {
+                guard let obstacle = obstacle(to: release, conditions) else {
                     let reason = obstacles.isEmpty ? "the newest in \(place)" : obstacles.joined(separator: "; ")
                     return ReleaseChoice(release: release, reason: reason)
                 }
@@ -73,18 +82,18 @@ struct ReleaseChoice {
         return ReleaseChoice(release: nil, reason: obstacles.joined(separator: "; "))
     }
 
-    /// Why this host does not take `release`, or nil.
-    private static func obstacle(
-        to release: ReleaseDocument, _ conditions: Conditions, revokedBy revoker: String?
-    ) -> String? {
-        let version = release.version
-        if let revoker { return "\(version) is revoked by \(revoker)" }
-        if let pinned = conditions.pinned, pinned != version.description {
+    /// Why this host takes no release of `version`, or nil.
+    private static func obstacle(to version: String, _ conditions: Conditions) -> String? {
+        if let revoker = conditions.revoked[version] { return "\(version) is revoked by \(revoker)" }
+        if let pinned = conditions.pinned, pinned != version {
             return "\(version) is passed over: this host is pinned to \(pinned)"
         }
-        if let denial = conditions.denied.first(where: { $0.version == version.description }) {
-            return "\(version) is denied here: \(denial.cause)"
-        }
+        return conditions.denied.first { $0.version == version }.map { "\(version) is denied here: \($0.cause)" }
+    }
+
+    /// Why this host does not take `release`, or nil.
+    private static func obstacle(to release: ReleaseDocument, _ conditions: Conditions) -> String? {
+        let version = release.version
         if let minimum = release.minimumAgent, conditions.agent < minimum {
             return "\(version) needs agent \(minimum), and this one is \(conditions.agent)"
         }

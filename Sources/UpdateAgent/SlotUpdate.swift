@@ -238,6 +238,11 @@ struct SlotUpdate {
     private func activate(isKernelPresent: Bool) throws(UpdateAgentFault) {
         try observer.enter(.staged(version: version))
         if isKernelPresent {
+            // Tries that it had in an earlier life would be taken for those of this one if power were cut in between.
+            try Self.booting { () throws(BootControlFault) in
+                guard case .bad(let done) = try entries.entry(of: version)?.name.standing, done > 0 else { return }
+                try entries.setStanding(.bad(done: 0), of: version)
+            }
             try observer.activate()
             try Self.booting { () throws(BootControlFault) in
                 try entries.setStanding(.trying(left: tries, done: 0), of: version)

@@ -14,7 +14,8 @@ enum Daemon {
         Usage: ballastd VERB [--root DIRECTORY]
 
           serve     keeps the host up to date and answers ballastctl
-          health    runs the health checks of this boot; exit status 0 when all hold
+          health    runs the health checks of this boot; exit status 0 when all hold. In a boot that is
+                    on trial a failure keeps its report and reboots the host; later it only says so
           good      notes that this boot has passed its health checks
           update    brings the newest version into the other slot, as 'ballastctl update' does
 

@@ -37,7 +37,7 @@ struct PublishingTests {
         let path = directory.path.appending("repository")
         let repository = Repository(path)
         try repository.initialize(keys: try FakeBuild.keys(), now: now)
-        #expect(ReleaseName.releases(in: try host(path, at: now).targets).isEmpty)
+        #expect(ReleaseEntry.all(in: try host(path, at: now).targets).isEmpty)
         for version in ["1.0", "1.10", "1.9"] {
             let build = try FakeBuild.write(to: directory.path.appending("build"), version: version)
             var options = Repository.Options(channels: ["stable", "beta"])
@@ -45,7 +45,7 @@ struct PublishingTests {
             _ = try await repository.publish(build, options: options, keys: try FakeBuild.keys(), now: now)
         }
         let trusted = try host(path, at: now)
-        let releases = ReleaseName.releases(in: trusted.targets)
+        let releases = ReleaseEntry.all(in: trusted.targets)
         #expect(releases.map(\.name.version.description) == ["1.0", "1.9", "1.10"])
         let name = try #require(releases.last?.name.description)
         let release = try ReleaseDocument(
@@ -202,7 +202,7 @@ struct PublishingTests {
         // Whoever publishes goes on from there.
         let next = try FakeBuild.write(to: directory.path.appending("build"), version: "1.1")
         _ = try await repository.publish(next, options: .init(channels: ["stable"]), keys: keys, now: now)
-        #expect(ReleaseName.releases(in: try host(path, at: now).targets).map(\.name.version.description) == ["1.1"])
+        #expect(ReleaseEntry.all(in: try host(path, at: now).targets).map(\.name.version.description) == ["1.1"])
         #expect(!new.isEmpty)
     }
 

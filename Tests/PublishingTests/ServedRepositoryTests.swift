@@ -79,7 +79,7 @@ struct ServedRepositoryTests {
             let client = MetadataClient(
                 trustedRoot: root, source: source, store: DirectoryStore(path.appending("../trust")))
             let trusted = try client.refresh(now: .now)
-            let name = try #require(ReleaseName.releases(in: trusted.targets).last?.name.description)
+            let name = try #require(ReleaseEntry.all(in: trusted.targets).last?.name.description)
             let release = try ReleaseDocument(
                 parsing: trusted.fetch(name, limit: ReleaseDocument.byteLimit), source: name)
             for blob in [release.kernel, release.image.index, release.image.frames] {

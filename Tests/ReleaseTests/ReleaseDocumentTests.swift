@@ -93,13 +93,14 @@ struct ReleaseDocumentTests {
         for text in ["1.0", "1.10", "1.9", "1.0~rc1"] {
             var release = try Self.sample()
             release.version = try ImageVersion(text)
+            release.channels = ["stable"]
             let name = ReleaseName(release)
-            targets[name.description] = .init(bytes: release.bytes, custom: name.custom(channels: ["stable"]))
+            targets[name.description] = .init(bytes: release.bytes, custom: ReleaseEntry(release).custom)
         }
         let lie = try #require(targets["containerd_1.0_amd64.release.json"])
         targets["containerd_9.0_amd64.release.json"] = lie
         targets["other"] = .init(bytes: [], custom: .null)
-        let listed = ReleaseName.releases(
+        let listed = ReleaseEntry.all(
             in: TargetsDocument(version: 1, expires: UTCTime(seconds: 0), targets: targets))
         #expect(listed.map(\.name.version.description) == ["1.0~rc1", "1.0", "1.9", "1.10"])
         #expect(listed.allSatisfy { $0.channels == ["stable"] })

@@ -30,7 +30,7 @@ struct DecisionTests {
             Row(running: "1", boot: "old", entry: nil, outcome: .waiting),
             Row(running: "1", boot: "new", entry: nil, outcome: .interrupted),
             Row(running: "1", boot: "new", entry: .bad(done: 3), outcome: .failed),
-            Row(running: "1", boot: "new", entry: .bad(done: 0), outcome: .failed),
+            Row(running: "1", boot: "new", entry: .bad(done: 0), outcome: .interrupted),
             Row(running: "1", boot: "new", entry: .good, outcome: .superseded),
             Row(running: "1", boot: "new", entry: .trying(left: 3, done: 0), outcome: .untried),
             Row(running: "1", boot: "new", entry: .trying(left: 2, done: 1), outcome: .untried),

@@ -91,7 +91,7 @@ struct FaultTests {
         let directory = try TemporaryDirectory()
         let (host, repository) = try await UpdateTests.prepare(in: directory.path)
         let trusted = try host.source.refresh()
-        let name = try #require(ReleaseName.releases(in: trusted.targets).last?.name.description)
+        let name = try #require(ReleaseEntry.all(in: trusted.targets).last?.name.description)
         let release = try ReleaseDocument(
             parsing: trusted.fetch(name, limit: ReleaseDocument.byteLimit), source: name)
         let path = repository.path.appending(release.image.frames.path)

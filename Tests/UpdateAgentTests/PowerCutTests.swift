@@ -68,6 +68,59 @@ struct PowerCutTests {
         #expect(boots.isSuperset(of: ["1.0", "1.2"]))
     }
 
+    @Test(
+        "while a version that the slot still holds is made bootable again denies nothing that was never started",
+        arguments: SimulatedMachine.Loss.allCases)
+    func reactivation(_ loss: SimulatedMachine.Loss) async throws {
+        let old = try TestImage(version: "1.0", blocks: 200)
+        let new = try TestImage(version: "1.1", blocks: 200)
+        let all = try TemporaryDirectory()
+        let repository = try TestRepository(in: all.path)
+        try await repository.publish(new) { $0.frameSize = 1 << 17 }
+        let boots = try await onOwnThread {
+            try self.cutReactivation(loss, repository, old: old, new: new)
+        }
+        #expect(boots == ["1.0", "1.1"])
+    }
+
+    private func cutReactivation(
+        _ loss: SimulatedMachine.Loss, _ repository: TestRepository, old: TestImage, new: TestImage
+    ) throws -> Set<String> {
+        var boots: Set<String> = []
+        for position in 0..<100 {
+            let directory = try TemporaryDirectory()
+            let machine = SimulatedMachine(running: old, slotSize: 1 << 20, veritySize: 1 << 16)
+            let source = TestSource(repository)
+            let host = try TestHost(in: directory.path, machine: machine, source: source, images: [old, new])
+            // It has used its tries up, and an operator gives it another chance.
+            _ = try host.agent().update { _ in }
+            for _ in 0..<4 { try host.boot() }
+            let agent = try host.agent()
+            try agent.reconcile()
+            #expect(try agent.status().denied.map(\.version) == ["1.1"])
+            #expect(machine.media.files["box_1.1+0-3.efi"] != nil)
+            _ = try agent.allow("1.1")
+            machine.cut(at: position)
+            let outcome = try? agent.update { _ in }.outcome
+            machine.powerCycle(loss, seed: UInt64(position))
+            let booted = try host.boot()
+            boots.insert(booted)
+            let after = try host.agent()
+            try after.reconcile()
+            #expect(try after.status().denied.isEmpty, "cut at \(position), \(loss)")
+            if booted == "1.0" {
+                #expect(try after.update { _ in }.outcome == .activated)
+                #expect(try host.boot() == "1.1")
+            }
+            #expect(try host.prove().status().phase == .good(version: "1.1"))
+            if let outcome {
+                #expect(outcome == .activated)
+                return boots
+            }
+        }
+        throw UpdateAgentFault(.invalid, "no update came to its end")
+    }
+
     /// - Returns: how many cuts there were, and what booted after them.
     private func cutEverywhere(
         _ loss: SimulatedMachine.Loss, _ repository: TestRepository, old: TestImage, previous: TestImage, new: TestImage

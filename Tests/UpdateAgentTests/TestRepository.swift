@@ -107,6 +107,8 @@ final class TestSource: BlobSource {
         var flipped: Int64?
         /// Called before each piece of a blob.
         var onPiece: @Sendable () -> Void = {}
+        /// Called while the repository is asked.
+        var onRefresh: @Sendable () -> Void = {}
     }
 
     let faults = Mutex(Faults())
@@ -131,6 +133,7 @@ final class TestSource: BlobSource {
     }
 
     func refresh() throws(UpdateAgentFault) -> TrustedRepository {
+        faults.withLock { $0.onRefresh }()
         do {
             return try MetadataClient(
                 trustedRoot: try repository.root(), source: Files(path: repository.path), store: store

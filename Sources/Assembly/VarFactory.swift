@@ -1,0 +1,119 @@
+import Cryptography
+import Fault
+import FileTree
+
+/// Carries what packages, overlays and the manifest put below /var over to the host, whose /var is empty at its first boot:
+/// files go to `/usr/share/factory/var`, and lines of tmpfiles.d(5) make the directories and copy the files at each boot
+/// where they are missing. What a host has changed stays as it is.
+struct VarFactory {
+    static let directory = "usr/share/factory"
+    /// Of several lines for one path the first file's counts, so that a package's own ones go before these.
+    static let settings = "usr/lib/tmpfiles.d/zz-ballast-var.conf"
+
+    /// What only a package manager reads, caches, and what must be another one on each host.
+    private static let left: Set<String> = [
+        "var/backups", "var/cache/apt", "var/cache/debconf", "var/cache/ldconfig", "var/lib/apt",
+        "var/lib/dbus/machine-id", "var/lib/dpkg", "var/lib/initramfs-tools", "var/lib/pam", "var/lib/shells.state",
+        "var/lib/systemd/catalog", "var/lib/systemd/credential.secret", "var/lib/systemd/deb-systemd-helper-enabled",
+        "var/lib/systemd/deb-systemd-helper-masked", "var/lib/systemd/deb-systemd-user-helper-enabled",
+        "var/lib/systemd/deb-systemd-user-helper-masked", "var/lib/systemd/random-seed", "var/lib/ucf", "var/lock",
+        "var/log/apt", "var/run", "var/tmp",
+    ]
+    /// Directories of which what is in them is left out, and they themselves are not.
+    private static let emptied = ["var/cache/", "var/log/"]
+    /// The types that make something at their path.
+    private static let making = Set("dDvqQfFLCpcb")
+
+    private let users: [UInt32: String]
+    private let groups: [UInt32: String]
+    private let epoch: Int64
+
+    init(accounts: FileTree, epoch: Int64) throws(FileTreeFault) {
+        users = Self.names(try accounts.contents(of: "etc/passwd"))
+        groups = Self.names(try accounts.contents(of: "etc/group"))
+        self.epoch = epoch
+    }
+
+    private static func names(_ bytes: [UInt8]) -> [UInt32: String] {
+        var names: [UInt32: String] = [:]
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            guard fields.count > 2, let number = UInt32(fields[2]), names[number] == nil else { continue }
+            names[number] = String(fields[0])
+        }
+        return names
+    }
+
+    /// Replaces the tree's /var by its factory. Lines that the tree has already make what they name.
+    func replaceVar(in tree: inout FileTree) throws(FileTreeFault) {
+        let known = try made(in: tree)
+        var lines: [String] = []
+        for path in tree.descendants(of: "var").sorted(by: FileTree.precedes) {
+            guard let inode = tree[path], !isLeft(path) else { continue }
+            if known.contains("/" + path) { continue }
+            if let line = line(for: inode, at: path) { lines.append(line) }
+            guard case .regular = inode.kind, !isEmptied(path) else { continue }
+            try tree.insert(inode, at: "\(Self.directory)/\(path)")
+        }
+        tree.remove("var")
+        guard !lines.isEmpty else { return }
+        let text = "# What packages and the manifest have below /var.\n" + lines.map { $0 + "\n" }.joined()
+        try tree.insert(
+            FileInode(.regular(.bytes(Array(text.utf8))), permissions: 0o644, modified: epoch), at: Self.settings)
+    }
+
+    private func isLeft(_ path: String) -> Bool {
+        Self.left.contains { path == $0 || path.hasPrefix($0 + "/") }
+    }
+
+    /// Whether `path` is in one of the emptied directories, and not one itself.
+    private func isEmptied(_ path: String) -> Bool { Self.emptied.contains { path.hasPrefix($0) } }
+
+    private func line(for inode: FileInode, at path: String) -> String? {
+        let name = Self.word("/" + path)
+        let user = Self.word(users[inode.owner] ?? "\(inode.owner)")
+        let group = Self.word(groups[inode.group] ?? "\(inode.group)")
+        let digits = String(inode.permissions, radix: 8)
+        let mode = ":" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+        switch inode.kind {
+        case .directory: return "d \(name) \(mode) :\(user) :\(group) -"
+        case .regular:
+            return isEmptied(path)
+                ? nil : "C \(name) \(mode) :\(user) :\(group) - \(Self.word("/\(Self.directory)/\(path)"))"
+        case .symbolicLink(let target): return isEmptied(path) ? nil : "L \(name) - - - - \(Self.word(target))"
+        case .fifo: return isEmptied(path) ? nil : "p \(name) \(mode) :\(user) :\(group) -"
+        case .characterDevice, .blockDevice: return nil
+        }
+    }
+
+    /// A field: `%` begins a specifier, and what is no plain character is escaped as in C.
+    private static func word(_ text: String) -> String {
+        var word = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "%"): word += "%%"
+            case 0x21...0x7E where !#"\"'"#.utf8.contains(byte): word.unicodeScalars.append(Unicode.Scalar(byte))
+            default: word += "\\x" + [byte].hexadecimal
+            }
+        }
+        return word
+    }
+
+    /// The paths that the tree's own tmpfiles.d makes.
+    private func made(in tree: FileTree) throws(FileTreeFault) -> Set<String> {
+        var paths: Set<String> = []
+        for directory in ["usr/lib/tmpfiles.d", "etc/tmpfiles.d"] {
+            for file in tree.descendants(of: directory) where file.hasSuffix(".conf") {
+                guard case .regular? = tree[file]?.kind else { continue }
+                for line in String(decoding: try tree.contents(of: file), as: UTF8.self).split(separator: "\n") {
+                    let fields = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
+                    guard fields.count > 1, let type = fields[0].first, Self.making.contains(type) else { continue }
+                    var path = fields[1].filter { $0 != "\"" && $0 != "'" }
+                    while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
+                    paths.insert(path)
+                }
+            }
+        }
+        return paths
+    }
+}

@@ -1,0 +1,202 @@
+import BootControl
+import Fault
+import FileIO
+import JSON
+import Publishing
+import Release
+import Synchronization
+import SystemPackage
+import Testing
+import Trust
+import UpdateAgent
+
+@Suite("What an operator decides")
+struct OperatorTests {
+    /// A host on which 1.1 has proved itself, with 1.0 in the other slot.
+    private func updated(in directory: FilePath) async throws -> (TestHost, TestRepository, Agent) {
+        let (host, repository) = try await UpdateTests.prepare(in: directory)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        return (host, repository, try host.prove())
+    }
+
+    private func names(_ host: TestHost) throws -> [String] { try host.machine.bootFiles.names().sorted() }
+
+    @Test("a rollback survives a restart of the agent before its reboot")
+    func rollbackOverRestart() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        try await repository.publish(try UpdateTests.newest.get())
+        let again = try host.agent()
+        try again.reconcile()
+        let waiting = AgentPhase.waiting(version: "1.0", reason: "rolled back; it starts with the next reboot")
+        #expect(try again.status().phase == waiting)
+        let fault = #expect(throws: UpdateAgentFault.self) { try again.update { _ in } }
+        #expect(
+            fault?.description == "the host goes back to 1.0 with the next reboot; 'ballastctl reboot' does that now, "
+                + "'ballastctl allow 1.1' takes it back")
+        // A look at the repository changes nothing of it.
+        #expect(try again.check().available == "1.2")
+        #expect(try again.status().phase == waiting)
+        #expect(try host.boot() == "1.0")
+        let back = try host.prove()
+        #expect(try back.status().phase == .good(version: "1.0"))
+        #expect(try back.update { _ in }.version == "1.2")
+    }
+
+    @Test("a rollback whose entries a power cut prevented is carried out by the next start")
+    func rollbackCut() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        // The state is durable, and what came after it is not.
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        #expect(try host.boot() == "1.1")
+        let after = try host.agent()
+        try after.reconcile()
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test("a rollback is taken back by allowing the version that runs")
+    func rollbackTakenBack() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.deny("1.0", reason: nil) }
+        #expect(fault?.message == "1.0 is what this host goes back to with the next reboot")
+        #expect(
+            try agent.allow("1.1").text == "1.1 may be taken again and stays; the rollback to 1.0 is taken back")
+        #expect(try agent.status().phase == .good(version: "1.1"))
+        #expect(try agent.status().denied.isEmpty)
+        #expect(try host.boot() == "1.1")
+    }
+
+    @Test("what is denied while the repository is asked does not come back with the answer")
+    func deniedWhileAsking() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        let agent = try host.agent()
+        _ = try agent.update { _ in }
+        host.source.faults.withLock { $0.onRefresh = { _ = try? agent.deny("1.1", reason: "it is bad") } }
+        #expect(try agent.check().available == nil)
+        #expect(try agent.status().phase == .idle)
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        host.source.faults.withLock { $0.onRefresh = {} }
+        // The host is not stuck in waiting for a version that does not come.
+        try await repository.publish(try UpdateTests.newest.get())
+        #expect(try agent.update { _ in }.version == "1.2")
+    }
+
+    @Test("nothing that is denied while a version proves itself takes the way back away")
+    func deniedWayBack() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        let agent = try host.agent()
+        try agent.reconcile()
+        _ = try agent.deny("1.0", reason: "too old")
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+2-1.efi"])
+        _ = try host.prove()
+        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+    }
+
+    @Test("a version that is revoked is neither taken nor booted nor gone back to")
+    func revoked() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        let agent = try host.agent()
+        _ = try agent.update { _ in }
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+3.efi"])
+        // By a release that is older than it, in another channel.
+        let bad = [try ImageVersion("1.1")]
+        try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { options in
+            options.channels = ["beta"]
+            options.revokes = bad
+        }
+        #expect(try agent.check().text == "nothing to do: 1.1 is revoked by 1.0.1")
+        #expect(try agent.status().phase == .idle)
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.boot() == "1.0")
+        #expect(try agent.history().last?.detail == "it is revoked by 1.0.1 and does not boot")
+    }
+
+    @Test("a rollback does not go to a version that is revoked")
+    func revokedTarget() async throws {
+        let directory = try TemporaryDirectory()
+        let (_, repository, agent) = try await updated(in: directory.path)
+        let old = [try ImageVersion("1.0")]
+        try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { $0.revokes = old }
+        _ = try agent.check()
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false) }
+        #expect(
+            fault?.message
+                == "there is nothing good to go back to: slot a holds 1.0, which 1.0.1 revokes")
+    }
+
+    @Test("a pin to an older version says that it does not go back")
+    func pinBelow() async throws {
+        let directory = try TemporaryDirectory()
+        let (_, _, agent) = try await updated(in: directory.path)
+        #expect(
+            try agent.pin("1.0").text
+                == "pinned to 1.0, which is older than 1.1: the host stays on what it runs; 'ballastctl rollback' goes back"
+        )
+        #expect(
+            try agent.check().reason
+                == "1.1 is the newest in channel 'stable'; this host is pinned to 1.0, and a pin does not take it back")
+    }
+}
+
+@Suite("The end of a trial")
+struct TrialEndTests {
+    @Test("a boot whose counter systemd-bless-boot could not take off is made good, or not noted as good")
+    func blessing() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        let agent = try host.agent()
+        try agent.reconcile()
+        #expect(try agent.recordGood() == "1.1 has proved itself")
+        #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1.efi"])
+        let broken = Host(
+            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.2"), bootIdentifier: "b",
+            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
+            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the ESP is read-only") },
+            isBootCounted: { true }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
+        let stuck = Agent(settings: try host.settings(), host: broken, source: nil)
+        let fault = #expect(throws: UpdateAgentFault.self) { try stuck.recordGood() }
+        #expect(fault?.description.contains("the ESP is read-only") == true)
+        #expect(try stuck.history().map(\.kind) == [.staged, .proved])
+    }
+
+    @Test("health checks run by hand after the boot was blessed never reboot the host")
+    func healthAfterBlessing() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        let machine = host.machine
+        let counted = Host(
+            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.1"), bootIdentifier: "b",
+            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
+            bootFiles: { () throws(BootControlFault) in machine.bootFiles }, isBootCounted: { true },
+            reboot: { () throws(UpdateAgentFault) in host.state.withLock { $0.reboots += 1 } }, journal: { _ in [] },
+            now: { TestRepository.now }, random: { $0 })
+        let settings = try host.settings { members in
+            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        }
+        let runner = HealthRunner(settings: settings, host: counted)
+        let report = runner.run { _ in }
+        #expect(try runner.handleFailure(report).hasPrefix("rebooting"))
+        #expect(host.state.withLock { $0.reboots } == 1)
+        // The loader's variable says "counted" until the next boot.
+        try BootEntries(machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        #expect(try runner.handleFailure(report).hasPrefix("degraded"))
+        #expect(host.state.withLock { $0.reboots } == 1)
+    }
+}
