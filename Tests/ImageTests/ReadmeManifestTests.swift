@@ -1,0 +1,63 @@
+import Command
+import FileIO
+import SystemPackage
+import Testing
+
+extension RealImages {
+    @Suite("The README's first own manifest", .timeLimit(.minutes(20)))
+    struct ReadmeManifestTests {}
+}
+
+extension RealImages.ReadmeManifestTests {
+    /// The block of the README that begins with a comment of this name.
+    private static func block(_ name: String) throws -> String {
+        let lines = try TestImage.repository.appending("README.md").text().split(
+            separator: "\n", omittingEmptySubsequences: false)
+        let begin = try #require(lines.firstIndex(of: "# \(name)"))
+        return lines[begin...].prefix { $0 != "```" }.joined(separator: "\n") + "\n"
+    }
+
+    @Test("it is checked, locked, built and boots healthy, with what packages and files have below /var")
+    func web() async throws {
+        let work = try TemporaryDirectory()
+        for name in ["manifests", "overlays"] {
+            try await Command(
+                "ln", ["-s", TestImage.repository.appending(name).string, work.path.appending(name).string]
+            ).run()
+        }
+        try work.path.appending("web.yaml").replaceContents(with: try Self.block("web.yaml"))
+        try work.path.appending("site.yaml").replaceContents(
+            with: """
+                include: [web.yaml]
+                files:
+                  - path: /var/www/html/page 1.txt
+                    content: "100 % of it\\n"
+                    owner: www-data
+                  - path: /root/.profile
+                    content: "echo hello\\n"
+                health:
+                  - name: page
+                    http: http://127.0.0.1/page%201.txt
+                  - name: owner
+                    command: [/usr/bin/sh, -c, "test $(stat -c %U:%a '/var/www/html/page 1.txt') = www-data:644"]
+                  - name: home
+                    command: [/usr/bin/grep, hello, /root/.profile]
+                  - name: log
+                    command: [/usr/bin/sh, -c, "test $(stat -c %U:%G /var/log/nginx) = root:adm"]
+
+                """)
+        let ballast = try TestImage.executable("ballast").string
+        let manifest = work.path.appending("site.yaml").string
+        let cache = ["--cache", TestImage.cache.string]
+        let output = work.path.appending("out").string
+        for arguments in [
+            ["manifest", "check", work.path.appending("web.yaml").string], ["lock", manifest] + cache,
+            ["build", manifest, "--version", "1.0.0", "-o", output] + cache,
+        ] {
+            let outcome = try await Command(ballast, arguments).outcome()
+            try #require(outcome.status == 0, "\(arguments): \(outcome.errorText)")
+        }
+        let verdict = try await Command(ballast, ["run", output, "--verdict", "--timeout", "600"]).outcome()
+        #expect(verdict.outputText.hasPrefix("boot-complete web 1.0.0 after "), "\(verdict.errorText)")
+    }
+}
