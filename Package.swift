@@ -102,7 +102,7 @@ let package = Package(
                 "Verity",
                 "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", "CLinux", system,
             ]),
-        library("VirtualMachine", ["Fault", "FileIO", "Command", subprocess, system]),
+        library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", subprocess, system]),
         library(
             "Publishing",
             ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Compression", "Trust", "Release", system]),

@@ -14,6 +14,8 @@ public enum AssemblyFaultCode: String, FaultCode {
     case inputOutput = "input-output"
     /// The manifest, the lock and the request contradict each other.
     case invalidRequest = "invalid-request"
+    /// The build was asked to end before its time.
+    case interrupted
 }
 
 /// A failure of building an image.
@@ -22,6 +24,9 @@ public typealias AssemblyFault = Fault<AssemblyFaultCode>
 extension Fault where Code == AssemblyFaultCode {
     /// Passes on the failure of a module below, said to have happened while doing `what`.
     static func during(_ what: String, at place: Place? = nil, _ cause: any Error) -> AssemblyFault {
+        if cause is CancellationError {
+            return AssemblyFault(.interrupted, "the build was interrupted; nothing was delivered")
+        }
         if let fault = cause as? AssemblyFault { return fault }
         return AssemblyFault(.inputOutput, what, at: place, cause: cause)
     }

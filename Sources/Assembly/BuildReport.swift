@@ -36,6 +36,8 @@ public struct BuildReport: Sendable {
     public let outputs: [String: Output]
     /// The inputs' SHA-256 by name: `manifest`, `lock`, `ballastd`, `ballastctl`, `trusted_root`, overlays.
     public let inputs: [String: SHA256Digest]
+    /// The versions of the build machine's own tools that have a say in the bytes, by name.
+    public let tools: [String: String]
     /// What each stage took. The one part that two builds of the same inputs do not share.
     public let stages: [(name: String, milliseconds: Int64)]
 
@@ -59,6 +61,7 @@ public struct BuildReport: Sendable {
                     ]
                 }),
             "inputs": .object(inputs.mapValues { .string($0.description) }),
+            "tools": .object(tools.mapValues { .string($0) }),
             "stages": .array(
                 stages.map { ["name": .string($0.name), "milliseconds": .integer($0.milliseconds)] }),
         ]

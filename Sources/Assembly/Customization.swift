@@ -93,8 +93,10 @@ struct Customization {
         let present = try unitFiles()
         for unit in units.enable where !present.contains(Self.template(of: unit)) {
             throw AssemblyFault(
-                .missing, "the manifest enables the unit '\(unit)', and no package or overlay has it", at: .named(unit),
-                remedy: "add the package that has it to 'packages.install'")
+                .missing, "the manifest enables the unit '\(unit)', and no package or overlay has it",
+                at: manifest.place(of: "units.enable", element: unit) ?? .named(unit),
+                remedy: Spelling.nearest(to: unit, among: present).map { "did you mean '\($0)'?" }
+                    ?? "add the package that has it to 'packages.install'")
         }
         var named = HostUnits.enabled + units.enable + units.disable.filter { present.contains(Self.template(of: $0)) }
         for line in units.presets {

@@ -45,16 +45,18 @@ struct DiskLayout: Sendable {
     }
 
     /// Refuses what does not fit, naming the partition and what is missing.
-    func check(_ lines: [Line]) throws(AssemblyFault) {
+    ///
+    /// - Parameter place: where the manifest sets the size of a partition, by its key.
+    func check(_ lines: [Line], place: (_ key: String) -> Place?) throws(AssemblyFault) {
         for line in lines where line.used > line.size {
+            let key = "disk.\(line.name == "ESP" ? "esp" : "slot")"
             let missing = (line.used - line.size + Self.mebibyte - 1) / Self.mebibyte
             throw AssemblyFault(
                 .noRoom,
                 "the \(line.name) partition has \(Progress.bytes(line.size)) and \(Progress.bytes(line.used)) are needed: "
                     + "\(missing) MiB are missing",
-                at: .named(line.name),
-                remedy:
-                    "raise 'disk.\(line.name == "ESP" ? "esp" : "slot")' in the manifest, or leave packages or paths out"
+                at: place(key) ?? .named(line.name),
+                remedy: "raise '\(key)' in the manifest, or leave packages or paths out"
             )
         }
     }

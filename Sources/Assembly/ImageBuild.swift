@@ -1,3 +1,4 @@
+import CLinux
 import Compression
 import Cryptography
 public import DebianArchive
@@ -5,6 +6,7 @@ import Erofs
 public import Fault
 import FileIO
 package import FileTree
+import Glibc
 import JSON
 public import Manifest
 public import SystemPackage
@@ -63,7 +65,10 @@ public struct ImageBuild: Sendable {
 
     /// Builds, printing the size budget by `note` before anything is written to `output`.
     public func run(note: @Sendable (String) -> Void) async throws(AssemblyFault) -> BuildReport {
-        do { return try await build(note: note) } catch { throw .during("cannot build the image", error) }
+        do { return try await build(note: note) } catch {
+            // What a cancelled program or stage fails with says nothing.
+            throw .during("cannot build the image", Task.isCancelled ? CancellationError() : error)
+        }
     }
 
     private func build(note: @Sendable (String) -> Void) async throws -> BuildReport {
@@ -79,18 +84,18 @@ public struct ImageBuild: Sendable {
         try root.makeDirectories()
 
         try await verifyPackages()
-        clock.end("verify packages")
+        try clock.end("verify packages")
         let unpacked = try await PackageUnpacker(
             root: root, excludedPaths: PathPatterns(manifest.packages.excludedPaths)
         )
         .unpack(lock.packages.map { ($0.name, cache.path(of: $0)) }, width: 2)
         try PackageDatabase(root: try RootDirectory(root), nativeArchitecture: identity.architecture).write(unpacked)
-        clock.end("unpack")
+        try clock.end("unpack")
         let modules = try KernelModules(root: root)
         async let decompressed: Void = modules.decompress()
         try await PackageConfiguration(root: root, epoch: epoch, work: work.path).run()
         try await decompressed
-        clock.end("configure")
+        try clock.end("configure")
         let sandbox = Sandbox(root: root, work: work.path, epoch: epoch, stubs: [])
         try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
             .apply()
@@ -99,7 +104,7 @@ public struct ImageBuild: Sendable {
             try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
         }
         try await sandbox.run("cache the libraries", ["/usr/sbin/ldconfig"])
-        clock.end("customize")
+        try clock.end("customize")
 
         let kernel = try modules.image()
         let tree = try FinishedTree(manifest: manifest, epoch: epoch).make(scanning: root)
@@ -108,11 +113,11 @@ public struct ImageBuild: Sendable {
         ).build()
         let layout = try ErofsLayout(tree, buildTime: epoch)
         let disk = DiskLayout(manifest.disk)
-        try disk.check([.init(name: "root", size: disk.disk.slot, used: layout.imageSize)])
-        clock.end("scan")
+        try disk.check([.init(name: "root", size: disk.disk.slot, used: layout.imageSize)]) { manifest.place(of: $0) }
+        try clock.end("scan")
 
         let initrd = try Self.compress(initrdTree)
-        clock.end("initrd")
+        try clock.end("initrd")
         let stub = try tree.contents(of: "usr/lib/systemd/boot/efi/linuxx64.efi.stub")
         let osRelease = String(decoding: try tree.contents(of: "usr/lib/os-release"), as: UTF8.self)
         func kernelImage(rootHash: SHA256Digest) throws -> [UInt8] {
@@ -126,7 +131,7 @@ public struct ImageBuild: Sendable {
         let kernelSize = try kernelImage(rootHash: SHA256Digest(of: [])).count
         let budget = Self.budget(disk, imageSize: layout.imageSize, kernelSize: kernelSize, loaderSize: loader.count)
         DiskLayout.table(budget).forEach(note)
-        try disk.check(budget)
+        try disk.check(budget) { manifest.place(of: $0) }
 
         let names = OutputNames(directory: work.path, identity: identity)
         let diskImage = DiskImage(
@@ -139,13 +144,13 @@ public struct ImageBuild: Sendable {
         ])
         let image = try RootImage.write(layout, identity: identity, to: names.disk, layout: disk)
         try await formatted
-        clock.end("write root")
+        try clock.end("write root")
         let unified = try kernelImage(rootHash: image.tree.rootHash)
         try await diskImage.add([
             .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: unified)
         ])
         try diskImage.writeTable(rootHash: image.tree.rootHash)
-        clock.end("write kernel, table")
+        try clock.end("write kernel, table")
 
         async let digest = Self.digest(of: names.disk)
         let parts = try image.extract(from: names.disk, root: names.root, hashes: names.hashes)
@@ -160,7 +165,7 @@ public struct ImageBuild: Sendable {
         // Twenty thousand files take a while to go, and the digest of the disk takes longer.
         try root.removeTree()
         let raw = try await digest
-        clock.end("extract parts, digest")
+        try clock.end("extract parts, digest")
         let report = BuildReport(
             identity: identity, epoch: epoch, kernelRelease: modules.release, rootHash: image.tree.rootHash,
             dataBlockCount: image.tree.dataBlockCount, hashDeviceSize: Int64(image.tree.hashDeviceSize),
@@ -171,9 +176,17 @@ public struct ImageBuild: Sendable {
                 "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
                     path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
-            ], inputs: inputs, stages: clock.stages)
+            ], inputs: inputs, tools: try await BuildTools.versions(), stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
+    }
+
+    private static func flush(_ directory: FilePath) throws {
+        let file = try OpenFile(reading: directory)
+        guard ballast_sync_file_system(file.descriptor.rawValue) == 0 else {
+            throw AssemblyFault(
+                .inputOutput, "cannot flush the outputs", at: .path(directory.string), cause: Errno(rawValue: errno))
+        }
     }
 
     private func checkVersion() throws(AssemblyFault) {
@@ -195,7 +208,12 @@ public struct ImageBuild: Sendable {
         let half = lock.packages.count / 2
         try await withThrowingTaskGroup(of: Void.self) { group in
             for part in [lock.packages[..<half], lock.packages[half...]] {
-                group.addTask { for package in part { try cache.verify(package) } }
+                group.addTask {
+                    for package in part {
+                        try Task.checkCancellation()
+                        try cache.verify(package)
+                    }
+                }
             }
             try await group.waitForAll()
         }
@@ -262,6 +280,8 @@ public struct ImageBuild: Sendable {
         for output in report.outputs.values {
             try Delivery.move(output.path, into: directory)
         }
+        // Once 'build.json' is there, a power cut must not take what it names.
+        try flush(directory)
         try directory.appending("build.json").replaceContents(with: report.json.text(inlineDepth: 2))
     }
 }

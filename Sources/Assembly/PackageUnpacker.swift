@@ -43,7 +43,18 @@ struct PackageUnpacker {
 
     /// Which package wrote a path. Shared by the threads that unpack.
     private final class OwnerTable: Sendable {
-        let owners = Mutex<[String: Owner]>([:])
+        /// One of them is held from the claim of a path until its file is there: whoever replaces it finds it whole.
+        private final class Gate: Sendable { let mutex = Mutex(()) }
+        private let gates = (0..<64).map { _ in Gate() }
+        private let owners = Mutex<[String: Owner]>([:])
+
+        func whileHolding(
+            _ path: String, _ body: () throws(AssemblyFault) -> Void
+        ) throws(AssemblyFault) {
+            // FNV-1a: the same in every run, unlike Swift's own hash.
+            let hash = path.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+            try gates[Int(hash % UInt64(gates.count))].mutex.withLock { _ throws(AssemblyFault) in try body() }
+        }
 
         /// Claims `path`, unless another package keeps it.
         ///
@@ -71,12 +82,18 @@ struct PackageUnpacker {
         let rest = packages.indices.filter { packages[$0].name != "base-files" }
             // The largest first: the last to end is then a small one.
             .sorted { Self.size(of: packages[$0].file) > Self.size(of: packages[$1].file) }
-        for index in first { results[index] = try unpack(packages[index].file) }
+        for index in first {
+            results[index] = try unpack(packages[index].file)
+            progress.advance(by: 1)
+        }
         try await withThrowingTaskGroup(of: (Int, Unpacked).self) { group in
             var pending = rest[...]
             func startNext() {
                 guard let index = pending.popFirst() else { return }
-                group.addTask { (index, try unpack(packages[index].file)) }
+                group.addTask {
+                    try Task.checkCancellation()
+                    return (index, try unpack(packages[index].file))
+                }
             }
             for _ in 0..<width { startNext() }
             while let (index, unpacked) = try await group.next() {
@@ -127,7 +144,9 @@ struct PackageUnpacker {
                             Directory(
                                 path: path, permissions: member.permissions, owner: member.owner, group: member.group))
                     } else if !excludedPaths.excludes(path, isDirectory: false) {
-                        try write(member, at: path, into: root, owner: owner, reader: &reader)
+                        try owners.whileHolding(path) { () throws(AssemblyFault) in
+                            try write(member, at: path, into: root, owner: owner, reader: &reader)
+                        }
                     }
                 } catch {
                     throw ArchiveFault(.malformed, "cannot unpack '\(member.path)'", cause: error)

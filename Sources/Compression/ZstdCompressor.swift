@@ -8,6 +8,9 @@ public import Fault
 public struct ZstdCompressor: ~Copyable {
     private let context: OpaquePointer
 
+    /// The version of the library, of which others may compress to other bytes.
+    public static var libraryVersion: String { String(cString: ZSTD_versionString()) }
+
     /// A compressor at `level`, 1 (fast) to 22 (small).
     ///
     /// - Parameter workers: threads to compress with, or 0 for the caller's own. Any number above 0 gives the same frame, which

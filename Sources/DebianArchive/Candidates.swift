@@ -48,16 +48,18 @@ struct Candidates {
     var base: [String] { entries.values.filter(\.entry.isBase).map(\.entry.name).sorted() }
 
     /// Refuses names that no package has.
-    func require(_ names: [String]) throws(DebianArchiveFault) {
-        let unknown = names.filter { entries[$0] == nil }
-        guard !unknown.isEmpty else { return }
-        let sentences = unknown.map { name in
-            let nearest = Spelling.nearest(to: name, among: entries.keys)
-            return "'\(name)'" + (nearest.map { " (did you mean '\($0)'?)" } ?? "")
+    ///
+    /// - Parameter place: where the manifest names one.
+    func require(_ names: [String], place: (String) -> Place?) throws(DebianArchiveFault) {
+        let faults = names.filter { entries[$0] == nil }.map { name in
+            DebianArchiveFault(
+                .unknownPackage, "the suites have no package '\(name)'", at: place(name),
+                remedy: Spelling.nearest(to: name, among: entries.keys).map { "did you mean '\($0)'?" }
+                    ?? "correct it, or 'distribution.suites' and 'distribution.components'")
         }
+        guard let first = faults.first else { return }
+        guard faults.count > 1 else { throw first }
         throw DebianArchiveFault(
-            .unknownPackage,
-            "the suites have no package \(sentences.joined(separator: ", "))",
-            remedy: "correct packages.install or distribution.suites in the manifest")
+            .unknownPackage, "\(faults.count) packages are unknown:" + faults.map { "\n\($0)" }.joined())
     }
 }

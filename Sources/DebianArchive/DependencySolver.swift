@@ -1,5 +1,5 @@
 import CSolv
-import Fault
+package import Fault
 import Glibc
 
 /// libsolv's pool, freed with the last reference to it.
@@ -23,11 +23,17 @@ package struct DependencySolver {
         /// Names that must not be chosen.
         package var refuse: [String]
         package var installsRecommends: Bool
+        /// Where a name was asked for.
+        package var place: (String) -> Place?
 
-        package init(install: [String], refuse: [String], installsRecommends: Bool) {
+        package init(
+            install: [String], refuse: [String], installsRecommends: Bool,
+            place: @escaping (String) -> Place? = { _ in nil }
+        ) {
             self.install = install
             self.refuse = refuse
             self.installsRecommends = installsRecommends
+            self.place = place
         }
     }
 
@@ -88,7 +94,7 @@ package struct DependencySolver {
 
     /// The chosen packages, sorted by name.
     package func solve(_ request: Request) throws(DebianArchiveFault) -> [LockedPackage] {
-        try candidates.require(request.install)
+        try candidates.require(request.install, place: request.place)
         let refused = Set(request.refuse)
         if let both = request.install.first(where: refused.contains) {
             throw DebianArchiveFault(

@@ -43,14 +43,17 @@ extension Lock {
                 .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
                 remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
                     "did you mean '\($0)'?"
-                }
-            )
+                } ?? "name a package that the lock has; a new one comes by 'packages.install' and a new lock")
         }
         let solver = try DependencySolver(indices, architecture: manifest.architecture.rawValue, held: held)
         let packages = try solver.solve(
             .init(
                 install: manifest.packages.install + [manifest.kernel.package], refuse: manifest.packages.remove,
-                installsRecommends: manifest.packages.installsRecommends))
+                installsRecommends: manifest.packages.installsRecommends,
+                place: { name in
+                    manifest.place(of: "packages.install", element: name)
+                        ?? (name == manifest.kernel.package ? manifest.place(of: "kernel.package") : nil)
+                }))
         return Lock(
             architecture: manifest.architecture.rawValue,
             suites: releases.map { LockedSuite(name: $0.suite, date: $0.date, digest: $0.digest) },

@@ -71,6 +71,7 @@ extension Manifest {
         self.boot = Boot(tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"))
         digest = merged.digest
         self.source = source
+        tree = merged.tree
     }
 
     private static func probe(_ check: TypedNode) throws(ManifestFault) -> HealthCheck.Probe {

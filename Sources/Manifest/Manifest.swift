@@ -1,4 +1,5 @@
 public import Cryptography
+public import Fault
 public import SystemPackage
 
 /// What an image is to be: the merged result of a manifest and all that it includes, validated and with defaults filled in.
@@ -45,6 +46,17 @@ public struct Manifest: Sendable, Hashable {
     public var digest: SHA256Digest
     /// The manifest file that was loaded, as it was named.
     public var source: FilePath
+    /// The merged tree, which knows where each value was written.
+    let tree: ManifestNode
+
+    /// Where the value of a key was written, such as `disk.slot`, or the element `element` of a list, such as
+    /// `packages.install`. Nil for a default.
+    public func place(of key: String, element: String? = nil) -> Place? {
+        var node: ManifestNode? = tree
+        for name in key.split(separator: ".") { node = node?[String(name)] }
+        guard let element else { return node?.origin?.place }
+        return node?.elements.first { $0.text == element }?.origin?.place
+    }
 }
 
 extension Manifest {

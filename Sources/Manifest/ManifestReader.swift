@@ -44,16 +44,17 @@ package struct ManifestReader {
         } catch let fault as ManifestFault {
             throw fault
         } catch {
-            throw syntaxFault(error, in: file)
+            throw syntaxFault(error, in: file, text)
         }
     }
 
-    private static func syntaxFault(_ error: any Error, in file: FilePath) -> ManifestFault {
-        func fault(_ what: String, _ mark: Mark) -> ManifestFault {
+    private static func syntaxFault(_ error: any Error, in file: FilePath, _ text: String) -> ManifestFault {
+        func fault(_ what: String, line: Int, column: Int) -> ManifestFault {
             ManifestFault(
                 .syntax, "not valid YAML: \(what)",
-                at: .position(path: file.string, line: max(mark.line, 1), column: max(mark.column, 1)))
+                at: .position(path: file.string, line: max(line, 1), column: max(column, 1)))
         }
+        func fault(_ what: String, _ mark: Mark) -> ManifestFault { fault(what, line: mark.line, column: mark.column) }
         switch error as? YamlError {
         case .scanner(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
             return fault(problem, mark)
@@ -64,12 +65,31 @@ package struct ManifestReader {
             }
             return fault(problem, mark)
         case .duplicatedKeysInMapping(let keys, let context):
-            return fault("the key '\(keys.first ?? "")' stands twice in one mapping", context.mark)
+            let key = keys.first ?? ""
+            let line = repetition(of: key, after: context.mark, in: text) ?? context.mark.line
+            return fault("the key '\(key)' stands twice in one mapping", line: line, column: context.mark.column)
         case .reader(let problem, _, _, _), .writer(let problem), .emitter(let problem), .representer(let problem):
             return ManifestFault(.syntax, "not valid YAML: \(problem)", at: .path(file.string))
         case .no, .memory, .dataCouldNotBeDecoded, nil:
             return ManifestFault(.syntax, "not valid YAML", at: .path(file.string), cause: error)
         }
+    }
+
+    /// The line on which `key` stands for the second time in the block mapping that begins at `start`, or nil where it cannot be seen.
+    private static func repetition(of key: String, after start: Mark, in text: String) -> Int? {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        let column = max(start.column, 1)
+        var isSecond = false
+        for (index, line) in lines.enumerated().dropFirst(max(start.line - 1, 0)) {
+            // The first key of a mapping in a list has the list's dash before it.
+            let rest = line.dropFirst(column - 1)
+            let before = line.prefix(column - 1)
+            guard index == start.line - 1 || before.allSatisfy({ $0 == " " }) else { continue }
+            guard [key, "'\(key)'", "\"\(key)\""].contains(where: { rest.hasPrefix($0 + ":") }) else { continue }
+            if isSecond { return index + 1 }
+            isSecond = true
+        }
+        return nil
     }
 
     private mutating func node(_ node: Node, depth: Int) throws(ManifestFault) -> ManifestNode {

@@ -221,7 +221,7 @@ extension Schema {
                 schema: Schema(
                     doc:
                         "The repository's root.json that the image trusts first, relative to the manifest that names it.",
-                    kind: .localPath(.file), example: "../repo/metadata/root.json")),
+                    kind: .localPath(.existingFile), example: "../repo/metadata/root.json")),
         ]))
 
     static let boot = Schema(

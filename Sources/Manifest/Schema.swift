@@ -44,7 +44,7 @@ package struct Schema: Sendable {
     package enum LocalPath: Sendable, Equatable {
         case existingDirectory
         case manifest
-        case file
+        case existingFile
     }
 
     package enum Default: Sendable {
@@ -79,7 +79,7 @@ package struct Schema: Sendable {
                 + ", such as '90s'"
         case .localPath(.existingDirectory): "the path of a directory"
         case .localPath(.manifest): "the path of a manifest"
-        case .localPath(.file): "the path of a file"
+        case .localPath(.existingFile): "the path of a file"
         }
     }
 

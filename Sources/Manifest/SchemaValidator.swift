@@ -206,10 +206,10 @@ package struct SchemaValidator {
         _ text: String, _ node: ManifestNode, _ schema: Schema, at path: String, isRemoval: Bool
     ) -> Bool {
         switch schema.kind {
-        case .string(_, let pattern):
+        case .string(let what, let pattern):
             guard let pattern, !Self.matches(text, pattern) else { return true }
             var remedy: String?
-            if Self.matches(text + ".service", pattern) { remedy = "did you mean '\(text).service'?" }
+            if what.hasPrefix("a unit name"), Self.matches(text + ".service", pattern) { remedy = "did you mean '\(text).service'?" }
             let lowered = text.lowercased()
             if lowered != text, Self.matches(lowered, pattern) { remedy = "did you mean '\(lowered)'?" }
             reportValue(node, schema, at: path, remedy: remedy)
@@ -242,8 +242,11 @@ package struct SchemaValidator {
                 reportValue(node, schema, at: path)
                 return false
             }
-            if kind == .existingDirectory && !isRemoval { return isDirectory(text, node, at: path) }
-            return true
+            switch kind {
+            case .existingDirectory: return isRemoval || isDirectory(text, node, at: path)
+            case .existingFile: return isRemoval || isFile(text, node, at: path)
+            case .manifest: return true
+            }
         case .mapping, .list, .integer, .boolean:
             return false
         }
@@ -265,6 +268,25 @@ package struct SchemaValidator {
             remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
                 "did you mean '\(parent.appending($0))'?"
             })
+        return false
+    }
+
+    private mutating func isFile(_ text: String, _ node: ManifestNode, at path: String) -> Bool {
+        guard let origin = node.origin else { return true }
+        let file = origin.resolve(text)
+        let status = try? FileStatus(following: file)
+        if status?.kind == .regular { return true }
+        let siblings = (try? file.removingLastComponent().directoryEntries()) ?? []
+        let name = file.lastComponent?.string ?? ""
+        let parent = FilePath(text).removingLastComponent()
+        report(
+            .notFound,
+            status == nil
+                ? "there is no file '\(text)', expected it at \(file)"
+                : "'\(text)' is not a file, expected one at \(file)", at: origin,
+            remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
+                "did you mean '\(parent.appending($0))'?"
+            } ?? (path == "update.trusted_root" ? "make the repository first, with 'ballast repo init'" : nil))
         return false
     }
 

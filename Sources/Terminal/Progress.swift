@@ -65,13 +65,18 @@ public final class Progress: Sendable {
                 let filled = Int(share * 24)
                 text += " [" + String(repeating: "#", count: filled) + String(repeating: " ", count: 24 - filled) + "]"
             }
-            text += " \(Int(share * 100)) %, \(amount(done)) of \(amount(total))"
+            text += " \(Int(share * 100)) %, \(part(done)) of \(amount(total))"
             if share < 1, rate > 0 { text += ", \(Int(Double(total - done) / rate) + 1) s left" }
         } else {
             text += " \(amount(done))"
         }
         if case .bytes = unit { text += ", \(Self.bytes(Int64(rate)))/s" }
         return text
+    }
+
+    /// An amount before `of`, which the unit follows.
+    private func part(_ value: Int64) -> String {
+        if case .items = unit { "\(value)" } else { amount(value) }
     }
 
     private func amount(_ value: Int64) -> String {

@@ -4,6 +4,7 @@ import FileIO
 import Glibc
 import Subprocess
 import SystemPackage
+import Terminal
 
 extension VirtualMachine {
     /// Runs with the serial console on this terminal, or in the file `console`, until the guest powers off, the person ends

@@ -14,8 +14,8 @@ struct BuildCommand: AsyncParsableCommand {
         abstract: "Builds an image from a manifest and its lock.",
         discussion: """
             Only packages that the lock names are used; those that are not in the cache yet are fetched. The same manifest,
-            lock and agent give the same bytes, whoever builds: root, or an ordinary user with a range in /etc/subuid and
-            /etc/subgid.
+            lock and agent give the same bytes with the same build tools (build.json has their versions), whoever builds:
+            root, or an ordinary user with a range in /etc/subuid and /etc/subgid.
 
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
             """)
@@ -56,7 +56,7 @@ struct BuildCommand: AsyncParsableCommand {
         let build = ImageBuild(
             manifest: manifest, lock: lock, lockPath: lockPath, version: imageVersion, cache: cache,
             agent: try agentExecutables(), output: FilePath(output))
-        let report = try await build.run { StandardStreams.report($0) }
+        let report = try await EndingSignals.cancelling { try await build.run { StandardStreams.report($0) } }
         let total = report.stages.reduce(0) { $0 + $1.milliseconds }
         for stage in report.stages { StandardStreams.report("  \(stage.name): \(stage.milliseconds) ms") }
         StandardStreams.print(

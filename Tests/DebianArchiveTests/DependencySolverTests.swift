@@ -112,8 +112,17 @@ struct DependencySolverTests {
     func unknown() throws {
         #expect(
             try message([index("containerd 1\nrunc 1")], ["containerdd", "crunc", "zzz"])
-                == "unknown-package: the suites have no package 'containerdd' (did you mean 'containerd'?), 'crunc' (did you "
-                + "mean 'runc'?), 'zzz'")
+                == "unknown-package: 3 packages are unknown:\nthe suites have no package 'containerdd'; did you mean "
+                + "'containerd'?\nthe suites have no package 'crunc'; did you mean 'runc'?\nthe suites have no package "
+                + "'zzz'; correct it, or 'distribution.suites' and 'distribution.components'")
+        let solver = try DependencySolver([index("runc 1")], architecture: "amd64", held: [:])
+        let fault = #expect(throws: DebianArchiveFault.self) {
+            try solver.solve(
+                .init(install: ["crunc"], refuse: [], installsRecommends: false) {
+                    .position(path: "m.yaml", line: $0.utf8.count, column: 3)
+                })
+        }
+        #expect(fault?.description == "m.yaml:5:3: the suites have no package 'crunc'; did you mean 'runc'?")
     }
 
     @Test("what cannot be installed is explained by the chain to what is missing")

@@ -105,6 +105,17 @@ extension RealImages.RealImageTests {
         #expect(refused.status == 1)
         #expect(refused.errorText.contains("install 'uidmap' and give yourself a range"), "\(refused.errorText)")
         #expect(!user.home.appending("out").exists)
+        let scratch = user.home.appending("scratch")
+        try scratch.makeDirectories()
+        for signal in ["TERM", "INT"] {
+            let cut = try await user.outcome(
+                ["env", "TMPDIR=\(scratch)", "timeout", "--preserve-status", "-s", signal, "4"] + arguments)
+            #expect(cut.status == 1)
+            #expect(
+                cut.errorText.contains("ballast: the build was interrupted; nothing was delivered"), "\(cut.errorText)")
+            #expect(try scratch.directoryEntries() == [])
+            #expect(try user.home.appending("out").directoryEntries() == [])
+        }
         let outcome = try await user.outcome(arguments)
         #expect(outcome.status == 0, "\(outcome.errorText)")
         // The size budget comes before anything else is said of the outputs.

@@ -43,7 +43,10 @@ struct RefusalTests {
         let message = await fault(
             of: try await TestImage.build(
                 in: work.path, output: output, additions: "units: {enable: [nginx.service]}\n"))
-        #expect(message.contains("the manifest enables the unit 'nginx.service', and no package or overlay has it"))
+        #expect(
+            message.hasSuffix(
+                "image.yaml:2:18: the manifest enables the unit 'nginx.service', and no package or overlay has it; add the "
+                    + "package that has it to 'packages.install'"), "\(message)")
         try expectNothing(in: output)
     }
 
@@ -93,8 +96,11 @@ struct RefusalTests {
     func missingTrustedRoot() async throws {
         let work = try TemporaryDirectory()
         let output = work.path.appending("out")
+        let root = work.path.appending("nowhere.json")
+        try root.replaceContents(with: "{}")
         var build = try await TestImage.build(
             in: work.path, output: output, additions: "update: {trusted_root: nowhere.json}\n")
+        try root.removeTree()
         // A build that began would fail here, and say so.
         build.scratch = work.path.appending("no such directory")
         let message = await fault(of: build)

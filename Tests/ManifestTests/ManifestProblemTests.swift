@@ -93,7 +93,15 @@ struct ManifestProblemTests {
                 "m.yaml:2:16: 'files[0].path' is '/etc/../x', expected an absolute path without '.' and '..'"
             ),
             ("product: x\netc: [\n", "m.yaml:3:1: not valid YAML: did not find expected node content"),
-            ("product: x\nproduct: y\n", "m.yaml:1:1: not valid YAML: the key 'product' stands twice in one mapping"),
+            ("product: x\nproduct: y\n", "m.yaml:2:1: not valid YAML: the key 'product' stands twice in one mapping"),
+            (
+                "product: x\nfiles:\n  - path: /a\n    content: path\n    'path': /b\n  - path: /c\n    content: \"\"\n",
+                "m.yaml:5:5: not valid YAML: the key 'path' stands twice in one mapping"
+            ),
+            (
+                "product: x\nboot: {tries: 1, tries: 2}\n",
+                "m.yaml:2:8: not valid YAML: the key 'tries' stands twice in one mapping"
+            ),
             (
                 "product: x\npackages: {install: !remov [a]}\n",
                 "m.yaml:2:21: unknown tag '!remov', expected '!replace' or '!remove'; did you mean '!remove'?"
@@ -115,6 +123,41 @@ struct ManifestProblemTests {
                     + "'../overlays/base'?",
                 "a/m.yaml:2:30: '../a/m.yaml' is not a directory, expected one at a/m.yaml",
             ])
+    }
+
+    @Test("root metadata that is missing is named with what makes it")
+    func trustedRoot() throws {
+        let files = try ManifestFiles([
+            "m.yaml": "product: x\nupdate:\n  trusted_root: repo/root.json\n",
+            "n.yaml": "product: x\nupdate: {trusted_root: trust/rot.json}\n", "trust/root.json": "{}",
+        ])
+        #expect(
+            files.problems() == [
+                "m.yaml:3:17: there is no file 'repo/root.json', expected it at repo/root.json; make the repository first, "
+                    + "with 'ballast repo init'"
+            ])
+        #expect(
+            files.problems("n.yaml") == [
+                "n.yaml:2:24: there is no file 'trust/rot.json', expected it at trust/rot.json; did you mean "
+                    + "'trust/root.json'?"
+            ])
+    }
+
+    @Test("a value of the merged manifest knows where it was written")
+    func places() throws {
+        let files = try ManifestFiles([
+            "base.yaml": "disk: {slot: 512 MiB}\npackages:\n  install: [aa, bb]\n",
+            "m.yaml": "include: [base.yaml]\nproduct: x\npackages:\n  install:\n    - cc\n",
+        ])
+        let manifest = try files.load("m.yaml")
+        func place(_ key: String, _ element: String? = nil) -> String? {
+            manifest.place(of: key, element: element)?.description
+        }
+        #expect(place("disk.slot")?.hasSuffix("base.yaml:1:14") == true)
+        #expect(place("packages.install", "bb")?.hasSuffix("base.yaml:3:17") == true)
+        #expect(place("packages.install", "cc")?.hasSuffix("m.yaml:5:7") == true)
+        #expect(place("disk.esp") == nil)
+        #expect(place("packages.install", "d") == nil)
     }
 
     @Test("a cycle of includes is named as a chain, and not followed")

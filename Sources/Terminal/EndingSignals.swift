@@ -3,12 +3,12 @@ import Glibc
 import Synchronization
 
 /// Turns the signals that ask this process to end into the cancellation of what it does, so that no virtual machine is left
-/// without anybody who looks after it.
-enum EndingSignals {
+/// without anybody who looks after it, and no working directory with gigabytes in it.
+public enum EndingSignals {
     private static let numbers = [SIGTERM, SIGINT, SIGHUP]
 
     /// The result of `body`, which is cancelled when this process is asked to end.
-    static func cancelling<Result: Sendable>(
+    public static func cancelling<Result: Sendable>(
         _ body: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
         let task = Task { try await body() }
