@@ -34,6 +34,8 @@ public struct BuildReport: Sendable {
     public let initrdSize: Int64
     /// The outputs by kind: `raw`, `root.erofs`, `root.verity`, `efi`, `packages`.
     public let outputs: [String: Output]
+    /// The repository that the image's hosts ask, by `update.url`.
+    public let repository: String?
     /// The inputs' SHA-256 by name: `manifest`, `lock`, `ballastd`, `ballastctl`, `trusted_root`, overlays.
     public let inputs: [String: SHA256Digest]
     /// The versions of the build machine's own tools that have a say in the bytes, by name.
@@ -52,7 +54,7 @@ public struct BuildReport: Sendable {
                 "block_size": .integer(Int64(VerityParameters.blockSize)), "hash_size": .integer(hashDeviceSize),
                 "uuid": .string(identity.verityUUID),
             ],
-            "initrd_size": .integer(initrdSize),
+            "initrd_size": .integer(initrdSize), "repository": repository.map { .string($0) } ?? .null,
             "outputs": .object(
                 outputs.mapValues {
                     [

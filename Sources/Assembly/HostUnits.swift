@@ -82,6 +82,8 @@ enum HostUnits {
         Type=oneshot
         RemainAfterExit=yes
         ExecStart=\(agentPath) health
+        # Who sits at the console sees why a boot fails.
+        StandardError=journal+console
         StateDirectory=ballast
         TimeoutStartSec=infinity
 

@@ -176,7 +176,8 @@ public struct ImageBuild: Sendable {
                 "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
                     path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
-            ], inputs: inputs, tools: try await BuildTools.versions(), stages: clock.stages)
+            ], repository: manifest.update.url, inputs: inputs, tools: try await BuildTools.versions(),
+            stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
     }

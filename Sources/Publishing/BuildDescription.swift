@@ -1,4 +1,4 @@
-import Cryptography
+public import Cryptography
 public import Fault
 import FileIO
 import JSON
@@ -25,6 +25,10 @@ public struct BuildDescription: Sendable {
     public let epoch: Int64
     /// The root hash and how the verity tree is made.
     public let verity: VerityParameters
+    /// The repository that hosts which run the image ask.
+    public let repository: String?
+    /// The root metadata that they trust first.
+    public let trustedRoot: SHA256Digest?
     /// The root file system image.
     public let image: Output
     /// The Unified Kernel Image.
@@ -42,6 +46,9 @@ public struct BuildDescription: Sendable {
             architecture = try Self.name(cursor.field("architecture"))
             epoch = Int64(try cursor.field("epoch").integer())
             verity = try VerityParameters(parsing: cursor)
+            repository = try cursor.optional("repository")?.string()
+            let root = try cursor.optional("inputs")?.optional("trusted_root")?.string()
+            trustedRoot = root.flatMap { SHA256Digest(hexadecimal: $0) }
             let outputs = try cursor.field("outputs")
             image = try Self.output(outputs.field("root.erofs"), in: directory)
             kernel = try Self.output(outputs.field("efi"), in: directory)

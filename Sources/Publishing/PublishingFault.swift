@@ -6,6 +6,8 @@ public enum PublishingFaultCode: String, FaultCode {
     case badBuild = "bad-build"
     /// This very version is published already.
     case alreadyPublished = "already-published"
+    /// The release's conditions contradict each other or what is published.
+    case badRequest = "bad-request"
     /// There is no repository, or one where none should be.
     case badRepository = "bad-repository"
     /// A signing key is missing, or is not the one that the repository's root names.

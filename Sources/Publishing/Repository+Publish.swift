@@ -33,15 +33,26 @@ extension Repository {
         }
     }
 
+    /// What a publication came to.
+    public struct Publication: Sendable {
+        /// The release.
+        public let release: ReleaseDocument
+        /// The bytes that a host fetches for it.
+        public let transferSize: Int64
+        /// What an operator may regret: one sentence each.
+        public let warnings: [String]
+    }
+
     /// Publishes the build: blobs first, then the release document, then the metadata that names it, timestamp last.
     ///
-    /// - Returns: the release and the bytes that a host fetches for it.
-    /// - Throws: `alreadyPublished` when there is a release of this product, version and architecture.
+    /// - Throws: `badRequest` where no host could ever take it, or `alreadyPublished` when there is a release of this product, version and architecture.
     public func publish(
         _ build: BuildDescription, options: Options, keys: KeySet, now: UTCTime
-    ) async throws(PublishingFault) -> (release: ReleaseDocument, transferSize: Int64) {
+    ) async throws(PublishingFault) -> Publication {
         for channel in options.channels where !ReleaseName.isComponent(channel) {
-            throw PublishingFault(.badBuild, "'\(channel)' cannot be a channel's name")
+            throw PublishingFault(
+                .badRequest, "'\(channel)' cannot be a channel's name",
+                remedy: "use 1 to 64 of a-z, A-Z, 0-9, '.' and '-', and no '.' at its beginning")
         }
         let lock = try directory.lock()
         defer { withExtendedLifetime(lock) {} }
@@ -55,6 +66,10 @@ extension Repository {
                 at: .path(directory.path.string),
                 remedy: "publish another build under another version; what is published never changes")
         }
+        let published = ReleaseEntry.all(in: current.targets).filter {
+            $0.name.product == build.product && $0.name.architecture == build.architecture
+        }
+        try check(options, of: build, among: published)
         let release: ReleaseDocument
         do {
             release = try await putBlobs(build, options: options)
@@ -80,7 +95,71 @@ extension Repository {
                 targets: targets),
             snapshotVersion: current.snapshot.version + 1, timestampVersion: current.timestamp.version + 1,
             root: current.root, keys: keys, now: now)
-        return (release, release.image.index.size + release.image.frames.size + release.kernel.size)
+        return Publication(
+            release: release,
+            transferSize: release.image.index.size + release.image.frames.size + release.kernel.size,
+            warnings: warnings(about: build, options, among: published))
+    }
+
+    /// Refuses conditions under which no host could take the release.
+    private func check(
+        _ options: Options, of build: BuildDescription, among published: [ReleaseEntry]
+    ) throws(PublishingFault) {
+        if options.revokes.contains(build.version) {
+            throw PublishingFault(
+                .badRequest, "\(build.version) would revoke itself", at: .named("--revoke"),
+                remedy: "name the versions that it replaces")
+        }
+        for floor in options.floors {
+            guard floor < build.version else {
+                throw PublishingFault(
+                    .badRequest, "no host below \(build.version) could run \(floor) before it", at: .named("--floor"),
+                    remedy: "name a lower version")
+            }
+            for channel in options.channels
+            where !published.contains(where: { $0.name.version == floor && $0.channels.contains(channel) }) {
+                throw PublishingFault(
+                    .badRequest, "hosts in channel '\(channel)' would have to run \(floor) first, which is not there",
+                    at: .named("--floor"), remedy: "publish \(floor) in '\(channel)' before it")
+            }
+        }
+        for entry in published where entry.revokes.contains(build.version) {
+            throw PublishingFault(
+                .badRequest, "\(entry.name.version) revokes \(build.version), so that no host would take it",
+                remedy: "publish it under another version")
+        }
+    }
+
+    private func warnings(
+        about build: BuildDescription, _ options: Options, among published: [ReleaseEntry]
+    ) -> [String] {
+        var warnings: [String] = []
+        for version in options.revokes where !published.contains(where: { $0.name.version == version }) {
+            warnings.append("\(version) is revoked and was never published here")
+        }
+        if build.repository == nil {
+            warnings.append(
+                "the image names no repository, so that hosts which run it find no update after it; set 'update.url' in "
+                    + "the manifest")
+        }
+        let isKnown = build.trustedRoot.map { root in
+            let names = (try? directory.metadata.directoryEntries()) ?? []
+            return names.filter { $0.hasSuffix("root.json") }.contains { name in
+                (try? SHA256Digest.ofFile(directory.metadata.appending(name)).digest) == root
+            }
+        }
+        switch isKnown {
+        case nil:
+            warnings.append(
+                "the image trusts no root metadata, so that hosts which run it take no update after it; set "
+                    + "'update.trusted_root' in the manifest")
+        case false:
+            warnings.append(
+                "the root metadata that the image trusts is not this repository's, so that hosts which run it take no "
+                    + "update from here after it")
+        case true: break
+        }
+        return warnings
     }
 
     private func putBlobs(_ build: BuildDescription, options: Options) async throws -> ReleaseDocument {

@@ -20,6 +20,11 @@ public struct RepositoryServer: Sendable {
         guard let status = try? FileStatus(following: root), status.kind == .directory else {
             throw ServingFault(.noDirectory, "is not a directory", at: .path(root.string))
         }
+        guard root.appending("metadata/timestamp.json").exists else {
+            throw ServingFault(
+                .noDirectory, "holds no repository: there is no metadata/timestamp.json in it", at: .path(root.string),
+                remedy: "make one with 'ballast repo init'")
+        }
         self.root = root
         self.host = host
         self.port = port
@@ -46,7 +51,7 @@ public struct RepositoryServer: Sendable {
         } catch {
             throw ServingFault(
                 .address, "cannot listen on port \(port) of \(host)", remedy: "choose another --port or --host",
-                cause: error)
+                cause: (error as? IOError).map { Errno(rawValue: $0.errnoCode) } ?? error)
         }
     }
 

@@ -9,7 +9,7 @@ struct ServedFile: ~Copyable {
     let size: Int64
     /// A strong validator (RFC 9110, section 8.8.3): other bytes always have another one.
     let entityTag: String
-    /// Whether the name is made of the content's hash, so that the content never changes.
+    /// Whether the name is made of the content's hash or has a version, so that the content never changes.
     let isImmutable: Bool
     let contentType: String
 
@@ -30,10 +30,13 @@ struct ServedFile: ~Copyable {
         guard let status = try? file.status(), status.kind == .regular else { return nil }
         size = status.size
         let hash = name.prefix { $0 != "." }
-        isImmutable = hash.utf8.count == 64 && hash.allSatisfy { $0.isHexDigit }
+        let isHash = hash.utf8.count == 64 && hash.allSatisfy { $0.isHexDigit }
+        // Metadata with its version in its name never changes either.
+        let isNumbered = !hash.isEmpty && hash.utf8.allSatisfy { 0x30...0x39 ~= $0 } && name.hasSuffix(".json")
+        isImmutable = isHash || isNumbered
         // Files appear by rename: a new one has another inode, also within the same second.
         let version = [status.size, status.modified, Int64(bitPattern: status.inode)].map { String($0, radix: 16) }
-        entityTag = isImmutable ? "\"\(hash)\"" : "\"\(version.joined(separator: "-"))\""
+        entityTag = isHash ? "\"\(hash)\"" : "\"\(version.joined(separator: "-"))\""
         contentType = name.hasSuffix(".json") ? "application/json" : "application/octet-stream"
         self.file = file
     }

@@ -33,7 +33,7 @@ extension VirtualMachine {
 
     private func runToEnd(note: (String) -> Void) async throws(VirtualMachineFault) {
         let work = try Self.workDirectory()
-        let choice = await chooseAccelerator()
+        let choice = try await chooseAccelerator()
         if let text = choice.note { note(text) }
         try await prepareSnapshot(work: work.path)
         let command = try command(
@@ -69,10 +69,10 @@ extension VirtualMachine {
 
     private func awaitVerdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
         let work = try Self.workDirectory()
-        let choice = await chooseAccelerator()
+        let choice = try await chooseAccelerator()
         if let text = choice.note { note(text) }
         try await prepareSnapshot(work: work.path)
-        let console = work.path.appending("console.log")
+        let console = console ?? work.path.appending("console.log")
         let report = work.path.appending("verdict")
         var command = try command(
             accelerator: choice.accelerator, work: work.path, serial: "file:\(console)")

@@ -1,5 +1,5 @@
 import Command
-import Fault
+public import Fault
 import FileIO
 import Glibc
 public import SystemPackage
@@ -72,12 +72,14 @@ public struct VirtualMachine: Sendable {
     }
 
     /// The accelerator to use, and a line that says why where it is not the obvious one.
-    public func chooseAccelerator() async -> (accelerator: Accelerator, note: String?) {
-        guard accelerator == .auto, let firmware = Self.installedFirmware else { return (accelerator, nil) }
-        if let obstacle = await Accelerator.obstacleToKVM(firmware: firmware.code) {
-            return (.tcg, "running under TCG, which is slower than KVM: \(obstacle)")
+    public func chooseAccelerator() async throws(VirtualMachineFault) -> (accelerator: Accelerator, note: String?) {
+        guard accelerator != .tcg, let firmware = Self.installedFirmware else { return (accelerator, nil) }
+        guard let obstacle = await Accelerator.obstacleToKVM(firmware: firmware.code) else { return (.kvm, nil) }
+        guard accelerator == .auto else {
+            throw VirtualMachineFault(
+                .notStarted, "no guest runs under KVM here: \(obstacle)", remedy: "use '--accel tcg', which is slower")
         }
-        return (.kvm, nil)
+        return (.tcg, "running under TCG, which is slower than KVM: \(obstacle)")
     }
 
     /// QEMU's command line.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FileIO
+import Manifest
 import Publishing
 import Release
 import SystemPackage
@@ -15,6 +16,8 @@ struct PublishCommand: AsyncParsableCommand {
 
             Example:
               ballast publish build/containerd-1.1.0 --repo repository --keys keys --channel stable --notes NOTES.md
+              ballast publish build/containerd-1.1.1 --repo repository --keys keys --channel stable --revoke 1.1.0 \
+                --start 2030-01-31T08:00:00Z --ramp 0s=10 --ramp 1d=50 --ramp 3d=100
             """)
 
     @Argument(help: "The directory that 'ballast build' wrote.") var build: String
@@ -25,12 +28,42 @@ struct PublishCommand: AsyncParsableCommand {
     @Option(help: "The oldest agent that can install it.") var minimumAgent: String?
     @Option(help: "A version that hosts below it must run first; may be given several times.") var floor: [String] = []
     @Option(help: "A version that no host shall run any more; may be given several times.") var revoke: [String] = []
+    @Option(help: ArgumentHelp("No host updates by itself before. (default: now, with a ramp)", valueName: "time"))
+    var start: String?
+    @Option(
+        help: ArgumentHelp(
+            "A step of the rollout, such as 1d=50: from that long after the start on, half of the hosts; may be given "
+                + "several times, going up.", valueName: "delay=percent"))
+    var ramp: [String] = []
     @OptionGroup var signing: SigningOptions
     @OptionGroup var lifetimes: LifetimeOptions
 
     func validate() throws {
         guard !channel.isEmpty else { throw ValidationError("Name at least one --channel.") }
+        _ = try rollout()
         guard (1...19).contains(level) else { throw ValidationError("zstd's level is 1 to 19, not \(level).") }
+    }
+
+    private func rollout() throws -> Rollout? {
+        guard start != nil || !ramp.isEmpty else { return nil }
+        let begin = try start.map { text in
+            guard let time = UTCTime(text) else {
+                throw ValidationError("'\(text)' is not a time such as 2030-01-31T08:00:00Z.")
+            }
+            return time
+        }
+        let steps = try ramp.map { text in
+            let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 2, let delay = Quantity.seconds(parts[0]), let percent = Int(parts[1]),
+                (0...100).contains(percent)
+            else { throw ValidationError("'\(text)' is not a step such as 1d=50.") }
+            return Rollout.Step(delay: Int64(delay), percent: percent)
+        }
+        for (first, second) in zip(steps, steps.dropFirst())
+        where second.delay <= first.delay || second.percent < first.percent {
+            throw ValidationError("The steps of the ramp must go up in time and percent.")
+        }
+        return Rollout(start: begin ?? .now, ramp: steps)
     }
 
     func run() async throws {
@@ -41,11 +74,15 @@ struct PublishCommand: AsyncParsableCommand {
         options.minimumAgent = try minimumAgent.map { try ImageVersion($0) }
         options.floors = try floor.map { try ImageVersion($0) }
         options.revokes = try revoke.map { try ImageVersion($0) }
+        options.rollout = try rollout()
         let keys = try signing.load([.targets, .snapshot, .timestamp])
         let repository = Repository(FilePath(repo), lifetimes: lifetimes.lifetimes)
-        let (release, size) = try await repository.publish(description, options: options, keys: keys, now: .now)
+        let publication = try await repository.publish(description, options: options, keys: keys, now: .now)
+        for warning in publication.warnings { StandardStreams.report("ballast: warning: \(warning)") }
+        let release = publication.release
         StandardStreams.print(
             "Published \(release.product) \(release.version) (\(release.architecture)) in \(channel.joined(separator: ", ")): "
-                + "\(Progress.bytes(size)) to fetch for an image of \(Progress.bytes(release.image.size)).")
+                + "\(Progress.bytes(publication.transferSize)) to fetch for an image of \(Progress.bytes(release.image.size))."
+        )
     }
 }

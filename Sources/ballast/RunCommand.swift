@@ -97,6 +97,11 @@ struct RunCommand: AsyncParsableCommand {
         let path = FilePath(image)
         guard try FileStatus(following: path).kind == .directory else { return path }
         let report = path.appending("build.json")
+        guard report.exists else {
+            throw VirtualMachineFault(
+                .noImage, "holds no build: there is no build.json in it", at: .path(path.string),
+                remedy: "name the directory that 'ballast build' wrote, or a raw disk image")
+        }
         let cursor = try JSONCursor(parsing: try report.contents(limit: 16 << 20), source: report.string)
         let name = try cursor.field("outputs").field("raw").field("file").string()
         guard let component = FilePath.Component(name) else {

@@ -112,6 +112,83 @@ struct PublishingTests {
         #expect(try files(path) == before)
     }
 
+    @Test("a release that no host could take is refused, and what its hosts would miss is warned of")
+    func conditions() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path.appending("repository")
+        let repository = Repository(path)
+        let keys = try FakeBuild.keys()
+        try repository.initialize(keys: keys, now: now)
+        func publish(
+            _ version: String, in channels: [String] = ["stable"], floors: [String] = [], revokes: [String] = [],
+            _ change: (FilePath) throws -> Void = { _ in }
+        ) async throws -> [String] {
+            let built = directory.path.appending("build-\(version)")
+            try FakeBuild.write(to: built, version: version, blocks: 8)
+            try change(built.appending("build.json"))
+            var options = Repository.Options(channels: channels)
+            options.floors = try floors.map { try ImageVersion($0) }
+            options.revokes = try revokes.map { try ImageVersion($0) }
+            return try await repository.publish(
+                try BuildDescription(built), options: options, keys: keys, now: now
+            ).warnings
+        }
+        func refusal(
+            _ version: String, in channels: [String] = ["stable"], floors: [String] = [], revokes: [String] = []
+        ) async throws -> String {
+            let before = try files(path)
+            let fault = await #expect(throws: PublishingFault.self) {
+                _ = try await publish(version, in: channels, floors: floors, revokes: revokes)
+            }
+            #expect(fault?.code == .badRequest)
+            #expect(try files(path) == before)
+            return fault?.description ?? ""
+        }
+        let plain = try await publish("1.0")
+        #expect(plain.count == 2)
+        #expect(
+            plain.first?.hasPrefix("the image names no repository, so that hosts which run it find no update") == true)
+        #expect(plain.last?.hasPrefix("the image trusts no root metadata") == true)
+        func trusting(_ digest: SHA256Digest) -> (FilePath) throws -> Void {
+            { report in
+                guard case .object(var members) = try JSONValue(parsing: report.text(), source: "build.json") else {
+                    return
+                }
+                members["repository"] = "https://updates.example.org"
+                members["inputs"] = ["trusted_root": .string(digest.description)]
+                try report.replaceContents(with: JSONValue.object(members).text())
+            }
+        }
+        let own = try SHA256Digest.ofFile(path.appending("metadata/1.root.json")).digest
+        #expect(try await publish("1.1", trusting(own)) == [])
+        let foreign = try await publish("1.2", revokes: ["0.7"], trusting(SHA256Digest(of: "another".utf8)))
+        #expect(foreign.first == "0.7 is revoked and was never published here")
+        #expect(foreign.last?.hasPrefix("the root metadata that the image trusts is not this repository's") == true)
+
+        #expect(
+            try await refusal("1.3", revokes: ["1.3"])
+                == "--revoke: 1.3 would revoke itself; name the versions that it replaces")
+        #expect(
+            try await refusal("1.3", floors: ["1.3"])
+                == "--floor: no host below 1.3 could run 1.3 before it; name a lower version")
+        #expect(
+            try await refusal("1.3", in: ["stable", "beta"], floors: ["1.1"])
+                == "--floor: hosts in channel 'beta' would have to run 1.1 first, which is not there; publish 1.1 in 'beta' "
+                + "before it")
+        #expect(
+            try await refusal("0.7")
+                == "1.2 revokes 0.7, so that no host would take it; publish it under another version")
+        #expect(
+            try await refusal("1.3", in: ["Stable!"])
+                == "'Stable!' cannot be a channel's name; use 1 to 64 of a-z, A-Z, 0-9, '.' and '-', and no '.' at its "
+                + "beginning")
+        _ = try await publish("1.3", floors: ["1.1"], revokes: ["1.2"], trusting(own))
+        let report = try RepositoryReport(repository)
+        let text = report.text(now: now)
+        #expect(text.contains("after 1.1; revokes 1.2"))
+        #expect(text.contains("REVOKED by 1.3"))
+    }
+
     @Test("a build whose files changed, or that is not complete, leaves the repository as it was")
     func badBuild() async throws {
         let directory = try TemporaryDirectory()

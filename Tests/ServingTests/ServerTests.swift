@@ -13,7 +13,9 @@ struct ServerTests {
         let directory = try TemporaryDirectory()
         let root = directory.path.appending("repository")
         for name in ["metadata", "blobs"] { try root.appending(name).makeDirectories() }
-        try root.appending("metadata/timestamp.json").replaceContents(with: "{}")
+        for name in ["timestamp", "12.root"] {
+            try root.appending("metadata/\(name).json").replaceContents(with: "{}")
+        }
         try root.appending("blobs").appending(Self.digest).replaceContents(with: Self.blob)
         try root.appending(".lock").replaceContents(with: "hidden")
         try directory.path.appending("secret").replaceContents(with: "secret")
@@ -86,6 +88,9 @@ struct ServerTests {
             let timestamp = try await curl("\(address)/metadata/timestamp.json")
             #expect(timestamp.headers["cache-control"] == "no-cache")
             #expect(timestamp.headers["content-type"] == "application/json")
+            let root12 = try await curl("\(address)/metadata/12.root.json")
+            #expect(root12.headers["cache-control"] == "public, max-age=31536000, immutable")
+            #expect(root12.headers["etag"] != "\"12\"")
             try root.appending("metadata/timestamp.json").replaceContents(with: "[]")
             #expect(try await curl("\(address)/metadata/timestamp.json").headers["etag"] != timestamp.headers["etag"])
             #expect(try await curl("\(address)/metadata/in.json").body == Array("[]".utf8))
@@ -123,11 +128,22 @@ struct ServerTests {
             try RepositoryServer(root: "/nothing/here", host: "127.0.0.1", port: 0)
         }
         #expect(missing?.description == "/nothing/here: is not a directory")
+        let directory = try TemporaryDirectory()
+        let empty = #expect(throws: ServingFault.self) {
+            try RepositoryServer(root: directory.path, host: "127.0.0.1", port: 0)
+        }
+        #expect(
+            empty?.description
+                == "\(directory.path): holds no repository: there is no metadata/timestamp.json in it; make "
+                + "one with 'ballast repo init'")
         try await serving { address, root in
             let port = try #require(Int(address.split(separator: ":").last ?? ""))
             let second = try RepositoryServer(root: root, host: "127.0.0.1", port: port)
             let fault = await #expect(throws: ServingFault.self) { try await second.run { _ in } }
-            #expect(fault?.message == "cannot listen on port \(port) of 127.0.0.1")
+            #expect(
+                fault?.description
+                    == "cannot listen on port \(port) of 127.0.0.1: Address already in use; choose another "
+                    + "--port or --host")
         }
     }
 }
