@@ -182,7 +182,7 @@ extension Schema {
         doc: "", kind: .string(what: "a name or a number", pattern: "[a-z_][a-z0-9_-]{0,30}|[0-9]{1,10}"))
 
     private static let files = Schema(
-        doc: "Small files, written after the overlays.",
+        doc: "Small files, written after the overlays. Below /var they are copied to a host that does not have them.",
         kind: .list(
             of: Schema(
                 doc: "",

@@ -27,6 +27,14 @@ extension Manifest {
             Paths of overlays and other local files are relative to the manifest that names them. Sizes are written as `512 MiB`
             or `1 GiB`, durations as `90s`, `15m`, `1h` or `1h30m`.
 
+            ## Files below /var
+
+            A host's /var is its own: empty at first, and kept by every update. What packages, overlays and `files` have below
+            /var, /home, /root, /srv and /mnt (the latter four are links to places in /var) goes to /usr/share/factory/var, and
+            systemd-tmpfiles copies it to the host at each boot where it is missing: files, directories with mode and owner,
+            symbolic links. What the host has changed stays as it is. Directories of /var/log and /var/cache come empty, and
+            what only a package manager reads does not come at all.
+
 
             """
         text += "## Keys\n\n"

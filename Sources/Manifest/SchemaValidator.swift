@@ -209,7 +209,9 @@ package struct SchemaValidator {
         case .string(let what, let pattern):
             guard let pattern, !Self.matches(text, pattern) else { return true }
             var remedy: String?
-            if what.hasPrefix("a unit name"), Self.matches(text + ".service", pattern) { remedy = "did you mean '\(text).service'?" }
+            if what.hasPrefix("a unit name"), Self.matches(text + ".service", pattern) {
+                remedy = "did you mean '\(text).service'?"
+            }
             let lowered = text.lowercased()
             if lowered != text, Self.matches(lowered, pattern) { remedy = "did you mean '\(lowered)'?" }
             reportValue(node, schema, at: path, remedy: remedy)

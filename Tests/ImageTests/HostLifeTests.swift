@@ -25,7 +25,8 @@ extension RealImages.HostLifeTests {
             "first boot: 1.0.0 is running and proved healthy",
             "1.1.0 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "the host updated itself: 1.2.0 is running and proved healthy",
-            "an operator rolled back: 1.0.0 is running and proved healthy", "a check finds nothing to do",
+            "an operator rolled back, the agent was restarted, and the host rebooted: 1.0.0 is running and proved healthy",
+            "a check finds nothing to do",
         ] {
             #expect(text.contains(sentence))
         }
