@@ -17,6 +17,8 @@ public final class HTTPClient: Sendable {
         public var slowBytesPerSecond = 1024
         /// A transfer below `slowBytesPerSecond` for `slowSeconds` is given up.
         public var slowSeconds = 30
+        /// The longest time for a request from its beginning to its end; nil for any.
+        public var totalSeconds: Int?
 
         /// 20 seconds to connect, and at least 1 KiB/s averaged over 30 seconds.
         public init() {}
@@ -99,7 +101,10 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    /// The HTTP status that `url` is answered with, whatever it is. One request; the answer's content is dropped.
+    /// The HTTP status that `url` is answered with, whatever it is. One request; the answer's content is dropped, of which no
+    /// more than 1 MiB is read.
+    ///
+    /// - Throws: also where an answer began and did not come to its end.
     public func status(of url: String) throws(TransferFault) -> Int {
         let exchange = Exchange(
             url: Self.redacted(url), start: 0, end: nil, limit: 1 << 20, isCancelled: { false }, receive: { _ in })
@@ -108,6 +113,10 @@ public final class HTTPClient: Sendable {
         let failure = run(exchange, url: url, revalidate: false, on: handle)
         guard exchange.status != 0 else {
             throw failure ?? exchange.fault(.refused, "the server answered without a status")
+        }
+        switch failure?.code {
+        case .timeout, .cut, .cancelled, .receiver, .file: if let failure { throw failure }
+        case nil, .notFound, .http, .unreachable, .tooLarge, .wrongSize, .digestMismatch, .tls, .refused: break
         }
         return exchange.status
     }
@@ -156,6 +165,7 @@ public final class HTTPClient: Sendable {
         handle.set(CURLOPT_CONNECTTIMEOUT, patience.connectSeconds)
         handle.set(CURLOPT_LOW_SPEED_LIMIT, patience.slowBytesPerSecond)
         handle.set(CURLOPT_LOW_SPEED_TIME, patience.slowSeconds)
+        if let seconds = patience.totalSeconds { handle.set(CURLOPT_TIMEOUT, seconds) }
         handle.set(CURLOPT_FOLLOWLOCATION, 1)
         handle.set(CURLOPT_MAXREDIRS, Self.redirectLimit)
         handle.set(CURLOPT_PROTOCOLS_STR, "http,https")

@@ -50,6 +50,7 @@ struct HealthProbe {
         var limits = HTTPClient.Patience()
         limits.connectSeconds = min(patience, 10)
         limits.slowSeconds = min(patience, 10)
+        limits.totalSeconds = patience
         do throws(TransferFault) {
             let status = try HTTPClient(patience: limits, retries: RetryPolicy(attempts: 1)).status(of: address)
             return 200...299 ~= status ? nil : "\(address) answers with HTTP status \(status)"

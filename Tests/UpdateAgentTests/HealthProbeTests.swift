@@ -34,6 +34,7 @@ struct HealthProbeTests {
             ["name": "slow", "timeout_seconds": 1, "command": ["/bin/sh", "-c", "sleep 600 & sleep 600"]],
             ["name": "page", "timeout_seconds": 5, "http": .string("http://\(endpoint)/page")],
             ["name": "missing", "timeout_seconds": 1, "http": .string("http://\(endpoint)/nothing")],
+            ["name": "drip", "timeout_seconds": 1, "http": .string("http://\(endpoint)/drip")],
             ["name": "port", "timeout_seconds": 5, "tcp": .string(endpoint)],
             ["name": "closed", "timeout_seconds": 1, "tcp": "127.0.0.1:9"],
         ])
@@ -42,12 +43,14 @@ struct HealthProbeTests {
         for name in ["true", "page", "port"] { #expect(problems[name] == .some(nil)) }
         for (name, words) in [
             ("words", "ended with status 3: not yet"), ("gone", "cannot run '/nowhere/program'"),
-            ("slow", "did not end within 1 s"), ("missing", "answers with HTTP status 404"),
+            ("slow", "did not end within 1 s"), ("drip", "timed out"), ("missing", "answers with HTTP status 404"),
             ("closed", "127.0.0.1:9: Connection refused"),
         ] {
             #expect(problems[name]??.contains(words) == true, "\(name): \(String(describing: problems[name]))")
         }
         #expect(report.outcomes.map(\.name).first == "true")
+        // A server that never falls silent would keep its check for half a minute.
+        #expect(report.outcomes.allSatisfy { $0.seconds < 15 })
         withExtendedLifetime(server) {}
     }
 }

@@ -1,7 +1,8 @@
 import Dispatch
 import Glibc
 
-/// A web server on a thread of its own that has one page, `/page`, with status 204, and ends with this value.
+/// A web server on threads of its own that has one page, `/page`, with status 204, and one, `/drip`, of which a header comes
+/// every few milliseconds and the last one never. It ends with this value.
 final class PageServer: Sendable {
     let port: UInt16
     private let listener: CInt
@@ -25,8 +26,10 @@ final class PageServer: Sendable {
             while true {
                 let connection = accept(listener, nil, nil)
                 guard connection >= 0 else { return }
-                Self.answer(connection)
-                close(connection)
+                DispatchQueue(label: "page").async {
+                    Self.answer(connection)
+                    close(connection)
+                }
             }
         }
     }
@@ -42,9 +45,20 @@ final class PageServer: Sendable {
         var request = [UInt8](repeating: 0, count: 4096)
         let count = read(connection, &request, request.count)
         guard count > 0 else { return }
-        let isPage = String(decoding: request[..<count], as: UTF8.self).hasPrefix("GET /page ")
+        let text = String(decoding: request[..<count], as: UTF8.self)
+        if text.hasPrefix("GET /drip ") { return drip(connection) }
+        let isPage = text.hasPrefix("GET /page ")
         let head = isPage ? "204 No Content" : "404 Not Found"
         let answer = Array("HTTP/1.1 \(head)\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".utf8)
         _ = write(connection, answer, answer.count)
+    }
+
+    private static func drip(_ connection: CInt) {
+        var piece = Array("HTTP/1.1 200 OK\r\n".utf8)
+        for number in 0..<600 {
+            guard send(connection, piece, piece.count, CInt(MSG_NOSIGNAL)) > 0 else { return }
+            piece = Array("X-\(number): \(String(repeating: "x", count: 300))\r\n".utf8)
+            usleep(50_000)
+        }
     }
 }
