@@ -245,8 +245,11 @@ package struct SchemaValidator {
                 return false
             }
             switch kind {
-            case .existingDirectory: return isRemoval || isDirectory(text, node, at: path)
-            case .existingFile: return isRemoval || isFile(text, node, at: path)
+            case .existingDirectory:
+                return isRemoval || isThere(text, .directory, called: "directory", node, otherwise: nil)
+            case .existingFile:
+                let remedy = path == "update.trusted_root" ? "make the repository first, with 'ballast repo init'" : nil
+                return isRemoval || isThere(text, .regular, called: "file", node, otherwise: remedy)
             case .manifest: return true
             }
         case .mapping, .list, .integer, .boolean:
@@ -254,41 +257,25 @@ package struct SchemaValidator {
         }
     }
 
-    private mutating func isDirectory(_ text: String, _ node: ManifestNode, at path: String) -> Bool {
-        guard let origin = node.origin else { return true }
-        let directory = origin.resolve(text)
-        let status = try? FileStatus(following: directory)
-        if status?.kind == .directory { return true }
-        let siblings = (try? directory.removingLastComponent().directoryEntries()) ?? []
-        let name = directory.lastComponent?.string ?? ""
-        let parent = FilePath(text).removingLastComponent()
-        report(
-            .notFound,
-            status == nil
-                ? "there is no directory '\(text)', expected it at \(directory)"
-                : "'\(text)' is not a directory, expected one at \(directory)", at: origin,
-            remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
-                "did you mean '\(parent.appending($0))'?"
-            })
-        return false
-    }
-
-    private mutating func isFile(_ text: String, _ node: ManifestNode, at path: String) -> Bool {
+    /// Whether a path of the build machine leads to what its key takes.
+    private mutating func isThere(
+        _ text: String, _ kind: FileStatus.Kind, called noun: String, _ node: ManifestNode, otherwise remedy: String?
+    ) -> Bool {
         guard let origin = node.origin else { return true }
         let file = origin.resolve(text)
         let status = try? FileStatus(following: file)
-        if status?.kind == .regular { return true }
+        if status?.kind == kind { return true }
         let siblings = (try? file.removingLastComponent().directoryEntries()) ?? []
         let name = file.lastComponent?.string ?? ""
         let parent = FilePath(text).removingLastComponent()
         report(
             .notFound,
             status == nil
-                ? "there is no file '\(text)', expected it at \(file)"
-                : "'\(text)' is not a file, expected one at \(file)", at: origin,
+                ? "there is no \(noun) '\(text)', expected it at \(file)"
+                : "'\(text)' is not a \(noun), expected one at \(file)", at: origin,
             remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
                 "did you mean '\(parent.appending($0))'?"
-            } ?? (path == "update.trusted_root" ? "make the repository first, with 'ballast repo init'" : nil))
+            } ?? remedy)
         return false
     }
 
