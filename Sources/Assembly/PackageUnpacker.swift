@@ -2,6 +2,7 @@ import Archive
 import CLinux
 import Fault
 import FileIO
+import Glibc
 import Synchronization
 import SystemPackage
 import Terminal
@@ -43,31 +44,32 @@ struct PackageUnpacker {
 
     /// Which package wrote a path. Shared by the threads that unpack.
     private final class OwnerTable: Sendable {
-        /// One of them is held from the claim of a path until its file is there: whoever replaces it finds it whole.
-        private final class Gate: Sendable { let mutex = Mutex(()) }
-        private let gates = (0..<64).map { _ in Gate() }
-        private let owners = Mutex<[String: Owner]>([:])
+        private struct Table {
+            var owners: [String: Owner] = [:]
+            /// Paths that a thread is writing: whoever replaces one finds it whole.
+            var busy: Set<String> = []
+        }
+        private let table = Mutex(Table())
 
-        func whileHolding(
-            _ path: String, _ body: () throws(AssemblyFault) -> Void
-        ) throws(AssemblyFault) {
-            // FNV-1a: the same in every run, unlike Swift's own hash.
-            let hash = path.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-            try gates[Int(hash % UInt64(gates.count))].mutex.withLock { _ throws(AssemblyFault) in try body() }
+        /// Does `body` while no other thread writes `path`. Two packages with the same path are rare, and a wait is short.
+        func whileHolding(_ path: String, _ body: () throws(AssemblyFault) -> Void) throws(AssemblyFault) {
+            while !table.withLock({ $0.busy.insert(path).inserted }) { usleep(1_000) }
+            defer { table.withLock { _ = $0.busy.remove(path) } }
+            try body()
         }
 
         /// Claims `path`, unless another package keeps it.
         ///
         /// - Returns: nil where the path is free, otherwise who has it.
         func claim(_ path: String, by owner: Owner) -> Owner? {
-            owners.withLock { owners in
-                if let other = owners[path] { return other }
-                owners[path] = owner
+            table.withLock { table in
+                if let other = table.owners[path] { return other }
+                table.owners[path] = owner
                 return nil
             }
         }
 
-        func take(_ path: String, for owner: Owner) { owners.withLock { $0[path] = owner } }
+        func take(_ path: String, for owner: Owner) { table.withLock { $0.owners[path] = owner } }
     }
 
     /// Unpacks all of `packages`, in the order of the lock as far as that can be seen afterwards.
