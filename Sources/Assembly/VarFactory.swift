@@ -9,6 +9,8 @@ struct VarFactory {
     static let directory = "usr/share/factory"
     /// Of several lines for one path the first file's counts, so that a package's own ones go before these.
     static let settings = "usr/lib/tmpfiles.d/zz-ballast-var.conf"
+    /// Files that a package would make empty, and the image has a content for.
+    static let firstSettings = "usr/lib/tmpfiles.d/00-ballast-var.conf"
 
     /// What only a package manager reads, caches, and what must be another one on each host.
     private static let left: Set<String> = [
@@ -48,18 +50,36 @@ struct VarFactory {
     func replaceVar(in tree: inout FileTree) throws(FileTreeFault) {
         let known = try made(in: tree)
         var lines: [String] = []
+        var firstLines: [String] = []
         for path in tree.descendants(of: "var").sorted(by: FileTree.precedes) {
             guard let inode = tree[path], !isLeft(path) else { continue }
-            if known.contains("/" + path) { continue }
-            if let line = line(for: inode, at: path) { lines.append(line) }
-            guard case .regular = inode.kind, !isEmptied(path) else { continue }
+            let isFile = if case .regular = inode.kind { true } else { false }
+            let maker = known["/" + path]
+            if let maker, !isFile || maker == .whole { continue }
+            if let line = line(for: inode, at: path) {
+                if maker == nil { lines.append(line) } else { firstLines.append(line) }
+            }
+            guard isFile, !isEmptied(path) else { continue }
+            try keepDirectories(above: path, in: &tree)
             try tree.insert(inode, at: "\(Self.directory)/\(path)")
         }
         tree.remove("var")
-        guard !lines.isEmpty else { return }
-        let text = "# What packages and the manifest have below /var.\n" + lines.map { $0 + "\n" }.joined()
-        try tree.insert(
-            FileInode(.regular(.bytes(Array(text.utf8))), permissions: 0o644, modified: epoch), at: Self.settings)
+        for (file, lines) in [(Self.settings, lines), (Self.firstSettings, firstLines)] where !lines.isEmpty {
+            let text = "# What packages and the manifest have below /var.\n" + lines.map { $0 + "\n" }.joined()
+            try tree.insert(
+                FileInode(.regular(.bytes(Array(text.utf8))), permissions: 0o644, modified: epoch), at: file)
+        }
+    }
+
+    /// The factory's directories let in whom the directories of /var let in, and nobody else.
+    private func keepDirectories(above path: String, in tree: inout FileTree) throws(FileTreeFault) {
+        var directory = ""
+        for name in path.split(separator: "/").dropLast() {
+            directory += directory.isEmpty ? String(name) : "/\(name)"
+            let place = "\(Self.directory)/\(directory)"
+            guard tree[place] == nil, let inode = tree[directory] else { continue }
+            try tree.insert(inode, at: place)
+        }
     }
 
     private func isLeft(_ path: String) -> Bool {
@@ -99,18 +119,30 @@ struct VarFactory {
         return word
     }
 
+    /// What a line of tmpfiles.d makes of its path.
+    private enum Maker {
+        /// All that is to be there.
+        case whole
+        /// A file without content.
+        case empty
+    }
+
     /// The paths that the tree's own tmpfiles.d makes.
-    private func made(in tree: FileTree) throws(FileTreeFault) -> Set<String> {
-        var paths: Set<String> = []
+    private func made(in tree: FileTree) throws(FileTreeFault) -> [String: Maker] {
+        var paths: [String: Maker] = [:]
         for directory in ["usr/lib/tmpfiles.d", "etc/tmpfiles.d"] {
             for file in tree.descendants(of: directory) where file.hasSuffix(".conf") {
                 guard case .regular? = tree[file]?.kind else { continue }
+                // A file of the same name in /etc takes the place of the whole other one.
+                let name = file.dropFirst(directory.utf8.count + 1)
+                if directory.hasPrefix("usr"), tree["etc/tmpfiles.d/\(name)"] != nil { continue }
                 for line in String(decoding: try tree.contents(of: file), as: UTF8.self).split(separator: "\n") {
                     let fields = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
                     guard fields.count > 1, let type = fields[0].first, Self.making.contains(type) else { continue }
                     var path = fields[1].filter { $0 != "\"" && $0 != "'" }
                     while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
-                    paths.insert(path)
+                    let isEmpty = (type == "f" || type == "F") && fields.count < 7
+                    paths[path] = isEmpty ? .empty : .whole
                 }
             }
         }

@@ -116,6 +116,12 @@ extension Repository {
                     .badRequest, "no host below \(build.version) could run \(floor) before it", at: .named("--floor"),
                     remedy: "name a lower version")
             }
+            let revoker = published.first { $0.revokes.contains(floor) }?.name.version
+            if let revoker = options.revokes.contains(floor) ? build.version : revoker {
+                throw PublishingFault(
+                    .badRequest, "hosts below \(floor) would have to run it first, and \(revoker) revokes it",
+                    at: .named("--floor"), remedy: "name a version that hosts may still take")
+            }
             for channel in options.channels
             where !published.contains(where: { $0.name.version == floor && $0.channels.contains(channel) }) {
                 throw PublishingFault(

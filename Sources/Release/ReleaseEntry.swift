@@ -25,6 +25,9 @@ public struct ReleaseEntry: Sendable, Hashable {
         self.revokes = revokes
     }
 
+    /// More elements of a list are passed over.
+    private static let listLimit = 1000
+
     /// What the target's entry says besides length and digest.
     public var custom: JSONValue {
         var members: [String: JSONValue] = [
@@ -54,6 +57,6 @@ public struct ReleaseEntry: Sendable, Hashable {
 
     private static func texts(_ value: JSONValue?) -> [String] {
         guard case .array(let list) = value else { return [] }
-        return list.compactMap { if case .string(let text) = $0 { text } else { nil } }
+        return list.prefix(listLimit).compactMap { if case .string(let text) = $0 { text } else { nil } }
     }
 }

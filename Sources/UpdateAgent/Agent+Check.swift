@@ -66,6 +66,7 @@ extension Agent {
         }
         let releases = ReleaseEntry.all(in: repository.targets)
         let known = try noteRevocations(among: releases)
+        retireUnwantedOrTell()
         let conditions = ReleaseChoice.Conditions(
             product: settings.product, architecture: settings.architecture, channel: settings.channel,
             running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked, agent: agent,
@@ -89,7 +90,7 @@ extension Agent {
             for version in release.revokes { revoked[version.description] = release.name.version.description }
         }
         return try state.change { state in
-            state.revoked = revoked
+            state.setRevoked(revoked)
             if let pending = state.pending, pending.version != running, let revoker = revoked[pending.version] {
                 state.pending = nil
                 state.record(
@@ -103,13 +104,23 @@ extension Agent {
 
     /// Whether what runs still has to pass its health checks. Until then the other slot is the way back.
     func isProving(_ state: AgentState) -> Bool {
-        state.pending?.version == running || (host.isBootCounted() && !state.good.contains(running))
+        if state.pending?.version == running { return true }
+        guard host.isBootCounted() else { return false }
+        return !state.good.contains(running) || state.rollback?.target == running
+    }
+
+    /// The version into which the host was asked to reboot. Where that has not come after a while, it will not.
+    var rebootTarget: String? {
+        live.withLock { live in
+            guard let asked = live.rebootAsked, ContinuousClock.now - asked.time < .seconds(900) else { return nil }
+            return asked.target
+        }
     }
 
     /// Where the host is when no job runs.
     func settled(_ state: AgentState) -> AgentPhase {
-        if let target = live.withLock({ $0.rebootTarget }) { return .rebooting(version: target) }
-        if let rollback = state.rollback {
+        if let target = rebootTarget { return .rebooting(version: target) }
+        if let rollback = state.rollback, rollback.from == running {
             return .waiting(version: rollback.target, reason: "rolled back; it starts with the next reboot")
         }
         if isProving(state) { return .proving(version: running) }

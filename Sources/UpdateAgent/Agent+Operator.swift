@@ -1,5 +1,6 @@
 import BootControl
 public import Fault
+import FileIO
 import Release
 import Synchronization
 import Trust
@@ -11,7 +12,9 @@ extension Agent {
             let target = try rollbackTarget()
             let cause = "an operator went back from it to \(target)"
             let rollback = PendingRollback(target: target, from: running)
-            try change { state in
+            try? host.paths.healthReport(of: target).removeTree()
+            let denial = try change { state -> DeniedVersion? in
+                if let denial = state.denial(of: target) { return denial }
                 state.pending = nil
                 if state.rollback != rollback {
                     state.rollback = rollback
@@ -22,7 +25,9 @@ extension Agent {
                             at: host.now()))
                 }
                 state.phase = settled(state)
+                return nil
             }
+            if let denial { throw Self.denied(denial) }
             try setEntries(for: rollback)
             return ActionResult(
                 "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
@@ -39,8 +44,13 @@ extension Agent {
     func setEntries(for rollback: PendingRollback) throws(UpdateAgentFault) {
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
-            // The target first, so that at no moment there is nothing good to boot.
-            try entries.setStanding(.good, of: rollback.target)
+            // The target first, so that at no moment there is nothing to boot but what is left. It gets tries, as an update
+            // does: where it has decayed since it was good, the host comes back.
+            switch try entries.entry(of: rollback.target)?.name.standing {
+            case .trying: break
+            case .good, .bad, nil:
+                try entries.setStanding(.trying(left: settings.tries, done: 0), of: rollback.target)
+            }
             if try entries.entry(of: rollback.from) != nil {
                 try entries.setStanding(.bad(done: 0), of: rollback.from)
             }
@@ -61,6 +71,7 @@ extension Agent {
         guard known.good.contains(version) || entry == .good else {
             throw refuse("holds \(version), which has not proved itself here")
         }
+        guard known.pending?.version != version else { throw refuse("holds \(version), which waits for its own trial") }
         return version
     }
 
@@ -109,12 +120,8 @@ extension Agent {
                 remedy: "'ballastctl rollback' goes back from it and denies it")
         }
         let cause = reason.flatMap { $0.isEmpty ? nil : String($0.prefix(400)) } ?? "an operator denied it"
-        if let rollback = try state.read().rollback, rollback.target == version {
-            throw UpdateAgentFault(
-                .invalid, "\(version) is what this host goes back to with the next reboot",
-                remedy: "'ballastctl allow \(rollback.from)' takes that back")
-        }
-        try change { state in
+        let standing = try change { state -> PendingRollback? in
+            if let rollback = state.rollback, rollback.target == version { return rollback }
             state.deny(version, cause: cause, at: host.now())
             if state.pending?.version == version {
                 state.pending = nil
@@ -123,6 +130,12 @@ extension Agent {
             var event = HistoryEvent(.denied, version: version, detail: "it is not taken from now on", at: host.now())
             event.cause = cause
             state.record(event)
+            return nil
+        }
+        if let rollback = standing {
+            throw UpdateAgentFault(
+                .invalid, "\(version) is what this host goes back to with the next reboot",
+                remedy: "'ballastctl allow \(rollback.from)' takes that back")
         }
         let isBusy = live.withLock { live in
             live.denials += 1
@@ -189,7 +202,9 @@ extension Agent {
                 remedy: "allow it after the reboot")
         }
         try UpdateAgentFault.booting { () throws(BootControlFault) in
-            try bootEntries().setStanding(.good, of: rollback.from)
+            let entries = try bootEntries()
+            try entries.setStanding(.good, of: rollback.from)
+            if try entries.entry(of: rollback.target) != nil { try entries.setStanding(.good, of: rollback.target) }
         }
         try change { state in
             state.rollback = nil

@@ -6,23 +6,78 @@ import SystemPackage
 extension Agent {
     /// Compares what runs with what was to be tried, and draws the consequences. To be called once at the start.
     public func reconcile() throws(UpdateAgentFault) {
-        try resumeRollback()
+        resumeRollback()
         try comparePending()
         // A power cut may have come between what the state says and what the entries do.
         retireUnwantedOrTell()
     }
 
     /// A rollback that waits for its reboot is carried out again, for a power cut may have come before its entries.
-    private func resumeRollback() throws(UpdateAgentFault) {
-        guard let rollback = try state.read().rollback else { return }
-        if running == rollback.from { return try setEntries(for: rollback) }
-        try change { $0.rollback = nil }
+    private func resumeRollback() {
+        do throws(UpdateAgentFault) {
+            guard let rollback = try state.read().rollback else { return }
+            guard running == rollback.from else {
+                // The target keeps it for as long as it is on trial.
+                if running != rollback.target || !host.isBootCounted() { try change { $0.rollback = nil } }
+                return
+            }
+            let standing = try UpdateAgentFault.booting { () throws(BootControlFault) in
+                try bootEntries().entry(of: rollback.target)?.name.standing
+            }
+            switch standing {
+            case .bad(let done) where done > 0: try comeBack(from: rollback, "it did not prove itself")
+            case nil: try comeBack(from: rollback, "it has no boot entry any more")
+            case .good, .trying, .bad: try setEntries(for: rollback)
+            }
+        } catch {
+            let text = "the rollback cannot be carried out: \(error)"
+            _ = try? change { $0.lastError = text }
+        }
+    }
+
+    /// The version that an operator went back to is worse than the one that runs, which stays then.
+    private func comeBack(from rollback: PendingRollback, _ what: String) throws(UpdateAgentFault) {
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let entries = try bootEntries()
+            if try entries.entry(of: running) != nil { try entries.setStanding(.good, of: running) }
+        }
+        let cause = HealthReport(host.paths.healthReport(of: rollback.target))?.cause ?? what
+        try change { state in
+            state.rollback = nil
+            state.denied.removeAll { $0.version == running }
+            state.good.removeAll { $0 == rollback.target }
+            state.deny(rollback.target, cause: cause, at: host.now())
+            state.failed = FailedVersion(version: rollback.target, cause: cause)
+            var event = HistoryEvent(
+                .rolledBack, version: rollback.target,
+                detail: "the rollback to \(rollback.target) failed; \(running) stays and is allowed again",
+                at: host.now())
+            event.cause = cause
+            state.record(event)
+            state.phase = settled(state)
+        }
+    }
+
+    /// Makes the entries say once more what a rollback that waits has decided; systemd-bless-boot may have come in between.
+    func followRollback() throws(UpdateAgentFault) {
+        guard let rollback = try state.read().rollback, rollback.from == running else { return }
+        try setEntries(for: rollback)
     }
 
     private func comparePending() throws(UpdateAgentFault) {
         let known = try state.read()
-        let entry = known.pending.flatMap { pending in
-            (try? bootEntries().entry(of: pending.version))?.name.standing
+        var entry: BootEntryName.Standing?
+        if let pending = known.pending, pending.version != running {
+            do throws(UpdateAgentFault) {
+                entry = try UpdateAgentFault.booting { () throws(BootControlFault) in
+                    try bootEntries().entry(of: pending.version)?.name.standing
+                }
+            } catch {
+                // What cannot be read is not gone: it is judged at the next start.
+                let text = "what became of \(pending.version) cannot be seen: \(error)"
+                try change { $0.lastError = text }
+                return try settle(known)
+            }
         }
         let hasReport = known.pending.map { host.paths.healthReport(of: $0.version).exists } ?? false
         let outcome = BootReconciliation.decide(
@@ -88,6 +143,7 @@ extension Agent {
         let hasJournal = keepJournal(of: version)
         try change { state in
             state.pending = nil
+            state.good.removeAll { $0 == version }
             state.deny(version, cause: cause, at: host.now())
             var detail = "\(version) did not prove itself in \(pending.tries) tries; back on \(running)"
             if hasJournal { detail += "; the end of its journal is in \(host.paths.journal(of: version))" }
@@ -135,6 +191,7 @@ extension Agent {
             let isPending = state.pending?.version == running
             let isNew = isPending || !state.good.contains(running)
             if isPending { state.pending = nil }
+            if state.rollback?.target == running { state.rollback = nil }
             state.addGood(running)
             if isNew {
                 state.record(
@@ -148,6 +205,7 @@ extension Agent {
             }
             return isNew
         }
+        try followRollback()
         // Until now what is denied may have been the only way back.
         retireUnwantedOrTell()
         VerdictPort(path: host.paths.verdict).send("boot-complete \(settings.product) \(running)")

@@ -47,10 +47,10 @@ extension Agent {
     /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
     private func refuseInBetween() throws(UpdateAgentFault) {
         let known = try state.read()
-        if let target = live.withLock({ $0.rebootTarget }) {
+        if let target = rebootTarget {
             throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
         }
-        if let rollback = known.rollback {
+        if let rollback = known.rollback, rollback.from == running {
             throw UpdateAgentFault(
                 .busy, "the host goes back to \(rollback.target) with the next reboot",
                 remedy: "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
@@ -160,13 +160,17 @@ extension Agent {
     public func reboot() throws(UpdateAgentFault) -> ActionResult {
         try job("reboot") { () throws(UpdateAgentFault) in
             let target = try change { state in
-                let target = state.rollback?.target ?? state.pending?.version ?? running
-                live.withLock { $0.rebootTarget = target }
+                let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
+                let target = rollback ?? state.pending?.version ?? running
+                live.withLock { $0.rebootAsked = (target, .now) }
                 state.phase = settled(state)
                 return target
             }
-            do throws(UpdateAgentFault) { try host.reboot() } catch {
-                live.withLock { $0.rebootTarget = nil }
+            do throws(UpdateAgentFault) {
+                try followRollback()
+                try host.reboot()
+            } catch {
+                live.withLock { $0.rebootAsked = nil }
                 try change { state in
                     state.phase = settled(state)
                     fail(&state, error, version: target, doing: "the host could not be rebooted")

@@ -15,7 +15,7 @@ public final class Agent: UpdateService {
         /// How many denials there were; who ends a job sees by it whether one came at the last moment.
         var denials: UInt64 = 0
         /// The version into which the host was asked to reboot.
-        var rebootTarget: String?
+        var rebootAsked: (target: String, time: ContinuousClock.Instant)?
         var progress: UpdateProgress?
         var nextCheck: UTCTime?
         var slots: SlotView?
@@ -87,6 +87,8 @@ public final class Agent: UpdateService {
         let standing: OtherSlot.Standing =
             if known.denial(of: version) != nil {
                 .denied
+            } else if known.revoked[version] != nil {
+                .revoked
             } else if known.pending?.version == version {
                 .activated
             } else if known.good.contains(version) || slots.otherEntry == .good {
@@ -160,14 +162,16 @@ public final class Agent: UpdateService {
     package func job<Result>(
         _ name: String, _ body: () throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
+        var denials: UInt64 = 0
         let holder = live.withLock { live -> String? in
             if let job = live.job { return job }
             live.job = name
+            denials = live.denials
             return nil
         }
         if let holder { throw Self.busy("'\(holder)' runs already") }
         var changesEntries = false
-        defer { endJob(changesEntries: changesEntries) }
+        defer { endJob(changesEntries: changesEntries, denialsBefore: denials) }
         refreshSlots()
         let lock: HeldLock?
         do throws(FileIOFault) {
@@ -183,11 +187,11 @@ public final class Agent: UpdateService {
     }
 
     /// What was denied while the job ran may have been made bootable by it, or before it.
-    private func endJob(changesEntries: Bool) {
+    private func endJob(changesEntries: Bool, denialsBefore: UInt64) {
         var isOver = false
         while !isOver {
             let denials = live.withLock { $0.denials }
-            if changesEntries { retireUnwantedOrTell() }
+            if changesEntries || denials != denialsBefore { retireUnwantedOrTell() }
             isOver = live.withLock { live in
                 guard live.denials == denials else { return false }
                 live.job = nil

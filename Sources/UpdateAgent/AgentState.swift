@@ -1,4 +1,5 @@
 import JSON
+import Release
 public import Trust
 
 /// A version that the next boot is to try, and what it comes from.
@@ -56,6 +57,7 @@ public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
     static let goodLimit = 32
     static let deniedLimit = 1000
+    static let revokedLimit = 1000
 
     /// Where the host was last. It is for whoever looks; what the host does next depends on the members below.
     public var phase = AgentPhase.idle
@@ -98,6 +100,16 @@ public struct AgentState: Sendable, Hashable {
         denied.removeAll { $0.version == version }
         denied.append(DeniedVersion(version: version, cause: cause, time: time))
         if denied.count > Self.deniedLimit { denied.removeFirst(denied.count - Self.deniedLimit) }
+    }
+
+    /// Keeps the newest ones where there are more than a state has room for.
+    mutating func setRevoked(_ versions: [String: String]) {
+        guard versions.count > Self.revokedLimit else {
+            revoked = versions
+            return
+        }
+        let newest = versions.sorted { ImageVersion.compare($0.key, $1.key) > 0 }.prefix(Self.revokedLimit)
+        revoked = Dictionary(uniqueKeysWithValues: newest.map { ($0.key, $0.value) })
     }
 
     mutating func addGood(_ version: String) {

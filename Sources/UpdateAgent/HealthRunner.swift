@@ -71,10 +71,12 @@ public struct HealthRunner: Sendable {
     private var isOnTrial: Bool {
         guard host.isBootCounted() else { return false }
         let version = host.running.description
-        do throws(BootControlFault) {
-            return try BootEntries(host.bootFiles(), product: settings.product).entry(of: version)?.name.standing
-                != .good
-        } catch {
+        switch try? BootEntries(host.bootFiles(), product: settings.product).entry(of: version)?.name.standing {
+        case .good: return false
+        case .trying: return true
+        case .bad(let done) where done > 0: return true
+        // It was left by an operator, or cannot be seen.
+        case .bad, nil:
             guard let known = try? StateFile(directory: host.paths.state, now: host.now).read() else { return true }
             return known.pending?.version == version || !known.good.contains(version)
         }

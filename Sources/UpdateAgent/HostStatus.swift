@@ -36,6 +36,8 @@ public struct OtherSlot: Sendable, Hashable {
         case activated
         /// It is denied here.
         case denied
+        /// A release revokes it.
+        case revoked
         /// It is complete and has not proved itself here.
         case unproven
     }

@@ -48,7 +48,7 @@ struct ReleaseChoice {
                 release: nil,
                 reason: "\(place) has no release of \(conditions.product) for \(conditions.architecture)")
         }
-        let newer = ours.filter { $0.name.version > conditions.running }.prefix(limit)
+        let newer = ours.filter { $0.name.version > conditions.running }
         guard !newer.isEmpty else {
             let what = newest == conditions.running ? "is the newest" : "is newer than \(newest), the newest"
             var reason = "\(conditions.running) \(what) in \(place)"
@@ -59,12 +59,15 @@ struct ReleaseChoice {
         }
         var obstacles: [String] = []
         var failure: UpdateAgentFault?
+        var looks = 0
         for name in newer.map(\.name) {
             // What needs no look at the document is known without one.
             if let obstacle = obstacle(to: name.version.description, conditions) {
                 obstacles.append(obstacle)
                 continue
             }
+            looks += 1
+            guard looks <= limit else { break }
             do throws(UpdateAgentFault) {
                 let release = try document(name)
                 guard let obstacle = obstacle(to: release, conditions) else {

@@ -123,9 +123,14 @@ struct SlotUpdate {
         }
     }
 
-    /// Without it, a cut after the first step would leave nothing to boot.
+    /// Without it, a cut after the first step would leave nothing to boot. An entry without tries, which somebody chose at the
+    /// boot menu, would come after the new version's even when that has used its own up: what runs is the way back.
     private func requireRunningEntry() throws(UpdateAgentFault) {
-        guard try Self.booting({ () throws(BootControlFault) in try entries.entry(of: running) }) == nil else { return }
+        let entry = try Self.booting { () throws(BootControlFault) in try entries.entry(of: running) }
+        if let entry {
+            guard entry.name.standing != .good else { return }
+            return try Self.booting { () throws(BootControlFault) in try entries.setStanding(.good, of: running) }
+        }
         throw UpdateAgentFault(
             .storage, "\(running) runs and has no boot entry, so nothing would be left if power were cut",
             remedy: "put its kernel image back on the boot partition")
@@ -237,12 +242,13 @@ struct SlotUpdate {
 
     private func activate(isKernelPresent: Bool) throws(UpdateAgentFault) {
         try observer.enter(.staged(version: version))
+        try requireRunningEntry()
+        // Tries that it had in an earlier life would be taken for those of this one if power were cut in between.
+        try Self.booting { () throws(BootControlFault) in
+            guard case .bad(let done) = try entries.entry(of: version)?.name.standing, done > 0 else { return }
+            try entries.setStanding(.bad(done: 0), of: version)
+        }
         if isKernelPresent {
-            // Tries that it had in an earlier life would be taken for those of this one if power were cut in between.
-            try Self.booting { () throws(BootControlFault) in
-                guard case .bad(let done) = try entries.entry(of: version)?.name.standing, done > 0 else { return }
-                try entries.setStanding(.bad(done: 0), of: version)
-            }
             try observer.activate()
             try Self.booting { () throws(BootControlFault) in
                 try entries.setStanding(.trying(left: tries, done: 0), of: version)

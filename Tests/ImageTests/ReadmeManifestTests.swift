@@ -35,6 +35,10 @@ extension RealImages.ReadmeManifestTests {
                     owner: www-data
                   - path: /root/.profile
                     content: "echo hello\\n"
+                  - path: /usr/lib/tmpfiles.d/site.conf
+                    content: "f /var/lib/site/settings 0644 root root\\n"
+                  - path: /var/lib/site/settings
+                    content: "from the image\\n"
                 health:
                   - name: page
                     http: http://127.0.0.1/page%201.txt
@@ -42,6 +46,10 @@ extension RealImages.ReadmeManifestTests {
                     command: [/usr/bin/sh, -c, "test $(stat -c %U:%a '/var/www/html/page 1.txt') = www-data:644"]
                   - name: home
                     command: [/usr/bin/grep, hello, /root/.profile]
+                  - name: settings
+                    command: [/usr/bin/grep, image, /var/lib/site/settings]
+                  - name: private
+                    command: [/usr/bin/sh, -c, "test $(stat -c %a /usr/share/factory/var/roothome) = 700"]
                   - name: log
                     command: [/usr/bin/sh, -c, "test $(stat -c %U:%G /var/log/nginx) = root:adm"]
 

@@ -176,6 +176,10 @@ struct PublishingTests {
                 == "--floor: hosts in channel 'beta' would have to run 1.1 first, which is not there; publish 1.1 in 'beta' "
                 + "before it")
         #expect(
+            try await refusal("1.3", floors: ["1.1"], revokes: ["1.1"])
+                == "--floor: hosts below 1.1 would have to run it first, and 1.3 revokes it; name a version that hosts may "
+                + "still take")
+        #expect(
             try await refusal("0.7")
                 == "1.2 revokes 0.7, so that no host would take it; publish it under another version")
         #expect(

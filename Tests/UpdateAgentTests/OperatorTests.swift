@@ -50,14 +50,120 @@ struct OperatorTests {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
         _ = try agent.rollback(reboot: false)
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
         // The state is durable, and what came after it is not.
         try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
         #expect(try host.boot() == "1.1")
         let after = try host.agent()
         try after.reconcile()
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
         #expect(try host.boot() == "1.0")
+    }
+
+    @Test("a rollback to a version that no longer boots ends with the version that was left, which is allowed again")
+    func rollbackFails() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        for _ in 0..<3 { #expect(try host.boot() == "1.0") }
+        // While it is on trial, the other slot is the way back.
+        let trial = try host.agent()
+        try trial.reconcile()
+        try await repository.publish(try UpdateTests.newest.get())
+        let fault = #expect(throws: UpdateAgentFault.self) { try trial.update { _ in } }
+        #expect(fault?.message == "1.0 is still proving itself, and the other slot is the way back")
+        #expect(try host.boot() == "1.1")
+        let back = try host.agent()
+        try back.reconcile()
+        #expect(try back.status().phase == .rolledBack(version: "1.0", cause: "it did not prove itself"))
+        #expect(try back.status().denied.map(\.version) == ["1.0"])
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1.efi"])
+        #expect(try back.history().last?.detail == "the rollback to 1.0 failed; 1.1 stays and is allowed again")
+        #expect(try back.update { _ in }.version == "1.2")
+    }
+
+    @Test("a boot that is blessed between a rollback and its reboot does not undo it")
+    func blessedAfterRollback() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        let entries = BootEntries(host.machine.bootFiles, product: "box")
+        try entries.setStanding(.good, of: "1.1")
+        _ = try host.agent().recordGood()
+        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
+        try entries.setStanding(.good, of: "1.1")
+        _ = try agent.reboot()
+        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
+    }
+
+    @Test("a version without tries that somebody chose at the boot menu is a whole way back before it is updated from")
+    func chosenAtMenu() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        _ = try agent.deny("1.0", reason: nil)
+        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        host.state.withLock { state in
+            state.running = "1.0"
+            state.boots += 1
+        }
+        try await repository.publish(try UpdateTests.newest.get())
+        let chosen = try host.agent()
+        try chosen.reconcile()
+        #expect(try chosen.update { _ in }.version == "1.2")
+        #expect(try names(host) == ["box_1.0.efi", "box_1.2+3.efi"])
+        for _ in 0..<3 { #expect(try host.boot() == "1.2") }
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test("a version that failed here is no longer one that was good here")
+    func failedAfterGood() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        try host.boot()
+        let first = try host.prove()
+        _ = try first.allow("1.1")
+        #expect(try first.update { _ in }.outcome == .activated)
+        let early = #expect(throws: UpdateAgentFault.self) { try first.rollback(reboot: false) }
+        #expect(early?.message.hasSuffix("slot b holds 1.1, which waits for its own trial") == true)
+        for _ in 0..<4 { try host.boot() }
+        let again = try host.agent()
+        try again.reconcile()
+        _ = try again.allow("1.1")
+        let fault = #expect(throws: UpdateAgentFault.self) { try again.rollback(reboot: false) }
+        #expect(fault?.message.hasSuffix("slot b holds 1.1, which has not proved itself here") == true)
+    }
+
+    @Test("any number of revocations leaves a state that can be read again")
+    func manyRevocations() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        for release in 0..<3 {
+            let revokes = try (0..<900).map { try ImageVersion("9.\(release).\($0)") }
+            try await repository.publish(try TestImage(version: "0.\(release)", blocks: 8)) { $0.revokes = revokes }
+        }
+        let agent = try host.agent()
+        _ = try agent.pin("1.1")
+        #expect(try agent.check().available == "1.1")
+        #expect(try host.agent().status().pinned == "1.1")
+        #expect(!host.directory.appending("var/lib/ballast/state.json.damaged").exists)
+    }
+
+    @Test("entries that cannot be read are judged at the next start and not taken for gone")
+    func unreadableEntries() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        let blind = Host(
+            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.0"), bootIdentifier: "later",
+            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
+            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the ESP is gone") },
+            isBootCounted: { false }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
+        let agent = Agent(settings: try host.settings(), host: blind, source: nil)
+        try agent.reconcile()
+        let status = try agent.status()
+        #expect(status.phase == .waiting(version: "1.1", reason: "it starts with the next reboot"))
+        #expect(status.lastError?.contains("the ESP is gone") == true)
     }
 
     @Test("a rollback is taken back by allowing the version that runs")
