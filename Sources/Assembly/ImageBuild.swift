@@ -65,7 +65,10 @@ public struct ImageBuild: Sendable {
 
     /// Builds, printing the size budget by `note` before anything is written to `output`.
     public func run(note: @Sendable (String) -> Void) async throws(AssemblyFault) -> BuildReport {
+        let hadOutput = output.exists
         do { return try await build(note: note) } catch {
+            // Goes only where it is empty.
+            if !hadOutput { rmdir(output.string) }
             // What a cancelled program or stage fails with says nothing.
             throw .during("cannot build the image", Task.isCancelled ? CancellationError() : error)
         }

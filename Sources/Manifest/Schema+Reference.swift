@@ -32,7 +32,8 @@ extension Manifest {
             A host's /var is its own: empty at first, and kept by every update. What packages, overlays and `files` have below
             /var, /home, /root, /srv and /mnt (the latter four are links to places in /var) goes to /usr/share/factory/var, and
             systemd-tmpfiles copies it to the host at each boot where it is missing: files, directories with mode and owner,
-            symbolic links. What the host has changed stays as it is. Directories of /var/log and /var/cache come empty, and
+            symbolic links. What the host has changed stays as it is, and what it has removed comes back with the next boot. What a
+            package's own tmpfiles.d makes is left to that, unless it would make an empty file. Directories of /var/log and /var/cache come empty, and
             what only a package manager reads does not come at all.
 
 

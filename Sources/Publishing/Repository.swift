@@ -21,7 +21,7 @@ public struct Repository {
 
     /// Makes an empty repository, in a directory that is missing or holds none.
     public func initialize(keys: KeySet, now: UTCTime) throws(PublishingFault) {
-        let lock = try directory.lock()
+        let lock = try directory.lock(isNew: true)
         defer { withExtendedLifetime(lock) {} }
         guard !directory.metadata.appending("root.json").exists else {
             throw PublishingFault(

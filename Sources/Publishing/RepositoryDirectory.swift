@@ -14,7 +14,14 @@ struct RepositoryDirectory {
     var blobs: FilePath { path.appending("blobs") }
 
     /// Makes the directories and keeps other processes from changing the repository for as long as the result lives.
-    func lock() throws(PublishingFault) -> RepositoryLock {
+    ///
+    /// - Parameter isNew: whether there need not be a repository yet.
+    func lock(isNew: Bool = false) throws(PublishingFault) -> RepositoryLock {
+        guard isNew || metadata.appending("root.json").exists else {
+            throw PublishingFault(
+                .badRepository, "there is no repository: metadata/root.json is missing", at: .path(path.string),
+                remedy: "make one with 'ballast repo init'")
+        }
         do throws(FileIOFault) {
             for directory in [metadata, targets, blobs] { try directory.makeDirectories() }
             let lock = try RepositoryLock(path.appending(".lock"))

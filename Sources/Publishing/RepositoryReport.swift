@@ -60,6 +60,7 @@ public struct RepositoryReport: Sendable {
                         "channels": .array(channels.map { .string($0) }), "image_size": .integer(release.image.size),
                         "transfer_size": .integer(Self.transferSize(release)),
                         "root_hash": .string(release.verity.rootHash.description), "notes": .string(release.notes),
+                        "rollout": release.rollout.map(\.value) ?? .null,
                         "minimum_agent": release.minimumAgent.map { .string($0.description) } ?? .null,
                         "floors": .array(release.floors.map { .string($0.description) }),
                         "revokes": .array(release.revokes.map { .string($0.description) }),
@@ -104,7 +105,10 @@ public struct RepositoryReport: Sendable {
         if !release.floors.isEmpty { parts.append("after \(list(release.floors))") }
         if !release.revokes.isEmpty { parts.append("revokes \(list(release.revokes))") }
         if let agent = release.minimumAgent { parts.append("agent \(agent)") }
-        if let rollout = release.rollout { parts.append("from \(rollout.start)") }
+        if let rollout = release.rollout {
+            let steps = rollout.ramp.map { "\($0.percent) % after \($0.delay) s" }
+            parts.append("from \(rollout.start)" + (steps.isEmpty ? "" : " (\(steps.joined(separator: ", ")))"))
+        }
         return parts.joined(separator: "; ")
     }
 

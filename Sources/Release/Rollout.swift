@@ -1,4 +1,4 @@
-import JSON
+public import JSON
 public import Trust
 
 /// How a release spreads over the hosts: by itself, inside the signed release, so that no server decides.
@@ -62,7 +62,8 @@ public struct Rollout: Sendable, Hashable {
         self.ramp = ramp
     }
 
-    var value: JSONValue {
+    /// `{"start": TIME, "ramp": [{"after": SECONDS, "percent": 0-100}]}`.
+    public var value: JSONValue {
         let steps = ramp.map { ["after": .integer($0.delay), "percent": .integer(Int64($0.percent))] as JSONValue }
         return ["start": .string(start.description), "ramp": .array(steps)]
     }

@@ -23,7 +23,8 @@ struct KeyCommand: AsyncParsableCommand {
 
                 Example:
                   ballast key generate keys
-                  mv keys/root.pem /media/vault/      # needed again only to renew the root
+                  ballast repo init repo --keys keys
+                  mv keys/root.pem /media/vault/   # from now on only to renew the root
                 """)
 
         @Argument(help: "A directory for a repository's four keys, or a file NAME.pem for one.")

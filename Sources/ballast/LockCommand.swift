@@ -16,7 +16,7 @@ struct LockCommand: AsyncParsableCommand {
             The lock is the only input of a build that names packages. Commit it beside its manifest.
 
             Example: ballast lock manifests/containerd.yaml
-            Example: ballast lock manifests/containerd.yaml --update containerd --update runc
+            Example: ballast lock manifests/containerd.yaml --update runc
             """)
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))

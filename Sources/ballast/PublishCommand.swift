@@ -1,4 +1,5 @@
 import ArgumentParser
+import Fault
 import FileIO
 import Manifest
 import Publishing
@@ -15,9 +16,9 @@ struct PublishCommand: AsyncParsableCommand {
             What is published under a version never changes; hosts see the release when the last file is in place.
 
             Example:
-              ballast publish build/containerd-1.1.0 --repo repository --keys keys --channel stable --notes NOTES.md
-              ballast publish build/containerd-1.1.1 --repo repository --keys keys --channel stable --revoke 1.1.0 \
-                --start 2030-01-31T08:00:00Z --ramp 0s=10 --ramp 1d=50 --ramp 3d=100
+              ballast publish out --repo repo --keys keys --channel stable
+              ballast publish out --repo repo --keys keys --channel beta --revoke 1.1.0
+              ballast publish out --repo repo --keys keys --channel beta --ramp 0s=10 --ramp 1d=100
             """)
 
     @Argument(help: "The directory that 'ballast build' wrote.") var build: String
@@ -27,7 +28,8 @@ struct PublishCommand: AsyncParsableCommand {
     @Option(help: "zstd's level, 1 to 19.") var level = 9
     @Option(help: "The oldest agent that can install it.") var minimumAgent: String?
     @Option(help: "A version that hosts below it must run first; may be given several times.") var floor: [String] = []
-    @Option(help: "A version that no host shall run any more; may be given several times.") var revoke: [String] = []
+    @Option(help: "A version that no host shall install or go back to any more; may be given several times.")
+    var revoke: [String] = []
     @Option(help: ArgumentHelp("No host updates by itself before. (default: now, with a ramp)", valueName: "time"))
     var start: String?
     @Option(
@@ -48,20 +50,28 @@ struct PublishCommand: AsyncParsableCommand {
         guard start != nil || !ramp.isEmpty else { return nil }
         let begin = try start.map { text in
             guard let time = UTCTime(text) else {
-                throw ValidationError("'\(text)' is not a time such as 2030-01-31T08:00:00Z.")
+                throw ValidationError("'\(text)' is no time of the calendar, written like 2030-01-31T08:00:00Z.")
             }
             return time
         }
         let steps = try ramp.map { text in
             let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
-            guard parts.count == 2, let delay = Quantity.seconds(parts[0]), let percent = Int(parts[1]),
-                (0...100).contains(percent)
-            else { throw ValidationError("'\(text)' is not a step such as 1d=50.") }
+            guard parts.count == 2, let delay = Quantity.seconds(parts[0]), let percent = Int(parts[1]) else {
+                throw ValidationError("'\(text)' is not a step such as 1d=50.")
+            }
+            guard (0...100).contains(percent) else {
+                throw ValidationError("'\(text)': a share of the hosts is 0 to 100 percent.")
+            }
             return Rollout.Step(delay: Int64(delay), percent: percent)
         }
         for (first, second) in zip(steps, steps.dropFirst())
         where second.delay <= first.delay || second.percent < first.percent {
             throw ValidationError("The steps of the ramp must go up in time and percent.")
+        }
+        guard steps.last?.percent ?? 100 == 100 else {
+            throw ValidationError(
+                "The ramp ends at \(steps.last?.percent ?? 0) percent, and what is published never changes: the other hosts "
+                    + "would never get it. End it with a step of 100.")
         }
         return Rollout(start: begin ?? .now, ramp: steps)
     }
@@ -69,7 +79,11 @@ struct PublishCommand: AsyncParsableCommand {
     func run() async throws {
         let description = try BuildDescription(FilePath(build))
         var options = Repository.Options(channels: channel)
-        if let notes { options.notes = try FilePath(notes).text(limit: 1 << 18) }
+        if let notes {
+            do throws(FileIOFault) { options.notes = try FilePath(notes).text(limit: 1 << 18) } catch {
+                throw PublishingFault(.file, "cannot read the notes", remedy: "correct --notes", cause: error)
+            }
+        }
         options.level = level
         options.minimumAgent = try minimumAgent.map { try ImageVersion($0) }
         options.floors = try floor.map { try ImageVersion($0) }

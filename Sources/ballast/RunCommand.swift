@@ -95,6 +95,11 @@ struct RunCommand: AsyncParsableCommand {
 
     private func disk() throws -> FilePath {
         let path = FilePath(image)
+        guard path.exists else {
+            throw VirtualMachineFault(
+                .noImage, "there is nothing to run", at: .path(path.string),
+                remedy: "name the directory that 'ballast build' wrote, or a raw disk image")
+        }
         guard try FileStatus(following: path).kind == .directory else { return path }
         let report = path.appending("build.json")
         guard report.exists else {
