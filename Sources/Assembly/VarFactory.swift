@@ -9,7 +9,7 @@ struct VarFactory {
     static let directory = "usr/share/factory"
     /// Of several lines for one path the first file's counts, so that a package's own ones go before these.
     static let settings = "usr/lib/tmpfiles.d/zz-ballast-var.conf"
-    /// Files that a package would make empty, and the image has a content for.
+    /// Files and directories that a package would make empty, and the image has a content for.
     static let firstSettings = "usr/lib/tmpfiles.d/00-ballast-var.conf"
 
     /// What only a package manager reads, caches, and what must be another one on each host.
@@ -51,17 +51,27 @@ struct VarFactory {
         let known = try made(in: tree)
         var lines: [String] = []
         var firstLines: [String] = []
+        var whole: String?
         for path in tree.descendants(of: "var").sorted(by: FileTree.precedes) {
             guard let inode = tree[path], !isLeft(path) else { continue }
+            if let top = whole, path.hasPrefix(top + "/") {
+                try keep(inode, at: path, in: &tree)
+                continue
+            }
+            if isUnsafe(path, inode, in: tree) {
+                whole = path
+                let line = "C \(Self.word("/" + path)) - - - - \(Self.word("/\(Self.directory)/\(path)"))"
+                if known["/" + path] == nil { lines.append(line) } else { firstLines.append(line) }
+                try keep(inode, at: path, in: &tree)
+                continue
+            }
             let isFile = if case .regular = inode.kind { true } else { false }
             let maker = known["/" + path]
             if let maker, !isFile || maker == .whole { continue }
             if let line = line(for: inode, at: path) {
                 if maker == nil { lines.append(line) } else { firstLines.append(line) }
             }
-            guard isFile, !isEmptied(path) else { continue }
-            try keepDirectories(above: path, in: &tree)
-            try tree.insert(inode, at: "\(Self.directory)/\(path)")
+            if isFile { try keep(inode, at: path, in: &tree) }
         }
         tree.remove("var")
         for (file, lines) in [(Self.settings, lines), (Self.firstSettings, firstLines)] where !lines.isEmpty {
@@ -69,6 +79,22 @@ struct VarFactory {
             try tree.insert(
                 FileInode(.regular(.bytes(Array(text.utf8))), permissions: 0o644, modified: epoch), at: file)
         }
+    }
+
+    private func keep(_ inode: FileInode, at path: String, in tree: inout FileTree) throws(FileTreeFault) {
+        let isDirectory = if case .directory = inode.kind { true } else { false }
+        guard isDirectory || !isEmptied(path) else { return }
+        try keepDirectories(above: path, in: &tree)
+        try tree.insert(inode, at: "\(Self.directory)/\(path)")
+    }
+
+    /// Whether systemd-tmpfiles refuses lines for what is in this directory: it goes from no user's directory into one that
+    /// belongs to another, be it root's. Such a directory is copied as a whole, where there is none.
+    private func isUnsafe(_ path: String, _ inode: FileInode, in tree: FileTree) -> Bool {
+        guard case .directory = inode.kind, let end = path.lastIndex(of: "/"),
+            let parent = tree[String(path[..<end])]
+        else { return false }
+        return parent.owner != 0 && parent.owner != inode.owner
     }
 
     /// The factory's directories let in whom the directories of /var let in, and nobody else.

@@ -28,6 +28,30 @@ package enum Quantity {
         return text.isEmpty ? nil : Int(exactly: total)
     }
 
+    /// The size that was probably meant by `text`, as a manifest writes it: `2 GiB` for `2G`, `512 MiB` for `512`.
+    static func likelySize(_ text: String) -> String? {
+        guard let (number, rest) = split(text[...]) else { return nil }
+        let unit = rest.drop { $0 == " " }.lowercased()
+        switch unit {
+        case "": return "\(number) MiB"
+        case "k", "kb", "kib", "m", "mb", "mib", "g", "gb", "gib", "t", "tb", "tib":
+            return "\(number) \(unit.prefix(1).uppercased())iB"
+        default: return nil
+        }
+    }
+
+    /// The duration that was probably meant by `text`, as a manifest writes it: `60s` for `60`, `5m` for `5 min`.
+    static func likelyDuration(_ text: String) -> String? {
+        guard let (number, rest) = split(text[...]) else { return nil }
+        switch rest.drop(while: { $0 == " " }).lowercased() {
+        case "", "s", "sec", "secs", "second", "seconds": return "\(number)s"
+        case "m", "min", "mins", "minute", "minutes": return "\(number)m"
+        case "h", "hr", "hour", "hours": return "\(number)h"
+        case "d", "day", "days": return "\(number)d"
+        default: return nil
+        }
+    }
+
     /// `bytes` as a manifest would write it.
     static func text(bytes: Int64) -> String {
         for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20)]

@@ -172,7 +172,8 @@ extension Schema {
     private static let overlays = Schema(
         doc:
             "Directories that are copied over the tree in this order, relative to the manifest that names them. A file "
-            + "`.ballast-modes` in one gives owners and modes.",
+            + "`.ballast-modes` in one gives owners and modes: a line `MODE OWNER GROUP /PATH` each, `#` begins a comment. "
+            + "Without one all is root's, 0755 or 0644.",
         kind: .list(of: Schema(doc: "", kind: .localPath(.existingDirectory)), .union), defaultValue: .value([]),
         example: "[../overlays/base]")
 

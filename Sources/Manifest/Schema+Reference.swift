@@ -33,7 +33,10 @@ extension Manifest {
             /var, /home, /root, /srv and /mnt (the latter four are links to places in /var) goes to /usr/share/factory/var, and
             systemd-tmpfiles copies it to the host at each boot where it is missing: files, directories with mode and owner,
             symbolic links. What the host has changed stays as it is, and what it has removed comes back with the next boot. What a
-            package's own tmpfiles.d makes is left to that, unless it would make an empty file. Directories of /var/log and /var/cache come empty, and
+            package's own tmpfiles.d makes is left to that, unless it would make an empty file. A directory of one account below
+            a directory of another that is not root comes as a whole, and only where there is none or an empty one: systemd-tmpfiles goes
+            into no such directory. Directories of /var/log and /var/cache come empty; of extended attributes those come whose
+            names begin with `user.`;
             what only a package manager reads does not come at all.
 
 

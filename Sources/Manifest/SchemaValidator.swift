@@ -224,7 +224,10 @@ package struct SchemaValidator {
             return false
         case .size(let range, let multiple):
             guard let bytes = Quantity.bytes(text), range.contains(bytes) else {
-                reportValue(node, schema, at: path)
+                let likely = Quantity.likelySize(text).flatMap { likely in
+                    Quantity.bytes(likely).map(range.contains) == true ? likely : nil
+                }
+                reportValue(node, schema, at: path, remedy: likely.map { "did you mean '\($0)'?" })
                 return false
             }
             guard bytes % multiple == 0 else {
@@ -235,7 +238,10 @@ package struct SchemaValidator {
             return true
         case .duration(let range):
             guard let seconds = Quantity.seconds(text), range.contains(seconds) else {
-                reportValue(node, schema, at: path)
+                let likely = Quantity.likelyDuration(text).flatMap { likely in
+                    Quantity.seconds(likely).map(range.contains) == true ? likely : nil
+                }
+                reportValue(node, schema, at: path, remedy: likely.map { "did you mean '\($0)'?" })
                 return false
             }
             return true

@@ -1,3 +1,4 @@
+import BootControl
 public import Fault
 import FileIO
 import Release
@@ -65,7 +66,8 @@ extension Agent {
             throw UpdateAgentFault(.invalid, "the agent's own version cannot be used", cause: error)
         }
         let releases = ReleaseEntry.all(in: repository.targets)
-        let known = try noteRevocations(among: releases)
+        var known = try noteRevocations(among: releases)
+        known = try abandonRevokedRollback(known)
         retireUnwantedOrTell()
         let conditions = ReleaseChoice.Conditions(
             product: settings.product, architecture: settings.architecture, channel: settings.channel,
@@ -98,6 +100,26 @@ extension Agent {
                         .noted, version: pending.version, detail: "it is revoked by \(revoker) and does not boot",
                         at: host.now()))
             }
+            return state
+        }
+    }
+
+    /// A rollback that still waits does not go to a version that was revoked meanwhile: what runs stays, and stays denied.
+    private func abandonRevokedRollback(_ known: AgentState) throws(UpdateAgentFault) -> AgentState {
+        guard let rollback = known.rollback, rollback.from == running, rebootTarget == nil,
+            let revoker = known.revoked[rollback.target], known.revoked[running] == nil,
+            known.good.contains(running)
+        else { return known }
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            try bootEntries().setStanding(.good, of: running)
+        }
+        return try state.change { state in
+            state.rollback = nil
+            state.record(
+                HistoryEvent(
+                    .noted, version: rollback.target,
+                    detail: "it is revoked by \(revoker): the rollback to it is given up, and \(running) stays",
+                    at: host.now()))
             return state
         }
     }

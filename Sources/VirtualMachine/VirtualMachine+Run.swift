@@ -33,11 +33,12 @@ extension VirtualMachine {
 
     private func runToEnd(note: (String) -> Void) async throws(VirtualMachineFault) {
         let work = try Self.workDirectory()
+        let geometry = try await prepareDisk(work: work.path)
         let choice = try await chooseAccelerator()
         if let text = choice.note { note(text) }
-        try await prepareSnapshot(work: work.path)
         let command = try command(
-            accelerator: choice.accelerator, work: work.path, serial: console.map { "file:\($0)" } ?? "mon:stdio")
+            accelerator: choice.accelerator, geometry: geometry, work: work.path,
+            serial: console.map { "file:\($0)" } ?? "mon:stdio")
         do {
             let result = try await Subprocess.run(
                 .name(command.program), arguments: Arguments(command.arguments), platformOptions: Self.teardown,
@@ -69,13 +70,13 @@ extension VirtualMachine {
 
     private func awaitVerdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
         let work = try Self.workDirectory()
+        let geometry = try await prepareDisk(work: work.path)
         let choice = try await chooseAccelerator()
         if let text = choice.note { note(text) }
-        try await prepareSnapshot(work: work.path)
         let console = console ?? work.path.appending("console.log")
         let report = work.path.appending("verdict")
         var command = try command(
-            accelerator: choice.accelerator, work: work.path, serial: "file:\(console)")
+            accelerator: choice.accelerator, geometry: geometry, work: work.path, serial: "file:\(console)")
         command.arguments += [
             "-no-reboot", "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(Self.value(report))",
             "-device",

@@ -3,6 +3,7 @@ public import Fault
 import FileIO
 import Glibc
 public import SystemPackage
+import Terminal
 
 /// A QEMU machine with UEFI firmware that boots a disk image.
 public struct VirtualMachine: Sendable {
@@ -18,6 +19,28 @@ public struct VirtualMachine: Sendable {
             self.host = host
             self.guest = guest
         }
+
+        /// Whether the port here can be listened on. QEMU says only that it cannot set the forwarding up.
+        func check() throws(VirtualMachineFault) {
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            guard descriptor >= 0 else { return }
+            defer { close(descriptor) }
+            var yes: CInt = 1
+            setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<CInt>.size))
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = in_port_t(host).bigEndian
+            address.sin_addr.s_addr = in_addr_t(INADDR_LOOPBACK).bigEndian
+            let status = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            guard status != 0 else { return }
+            throw VirtualMachineFault(
+                .notStarted, "port \(host) of this machine cannot be forwarded: \(Errno(rawValue: Glibc.errno))",
+                remedy: "end what listens there, or forward another one")
+        }
     }
 
     /// The name of the virtio-serial port on which the guest says how its boot ended.
@@ -29,8 +52,9 @@ public struct VirtualMachine: Sendable {
     public var accelerator = Accelerator.auto
     /// Whether writes reach the image. Otherwise they end with the machine.
     public var isPersistent = false
-    /// The size the disk is grown to, so that the var partition finds room.
-    public var diskSize: Int64 = 8 << 30
+    /// The size in bytes that the disk is grown to, so that the var partition finds room; nil for 8 GiB, or 4 GiB more than
+    /// the image has where that is more.
+    public var diskSize: Int64?
     /// The guest's memory in MiB.
     public var memory = 2048
     /// Forwarded ports.
@@ -55,8 +79,6 @@ public struct VirtualMachine: Sendable {
     public var console: FilePath?
     /// The file that keeps the firmware's variables, or nil for a machine that forgets them.
     public var firmwareVariables: FilePath?
-    /// The disk's logical sectors.
-    public var sectorSize = 512
 
     /// A machine that boots `disk`.
     public init(disk: FilePath) { self.disk = disk }
@@ -88,7 +110,7 @@ public struct VirtualMachine: Sendable {
     ///   - work: a directory for what only this run needs.
     ///   - serial: where the serial console goes, as QEMU's `-serial` says it.
     func command(
-        accelerator: Accelerator, work: FilePath, serial: String
+        accelerator: Accelerator, geometry: DiskGeometry, work: FilePath, serial: String
     ) throws(VirtualMachineFault) -> Command {
         guard let firmware = Self.installedFirmware else {
             throw VirtualMachineFault(
@@ -97,14 +119,13 @@ public struct VirtualMachine: Sendable {
         let variables = firmwareVariables ?? work.appending("firmware-variables.fd")
         do throws(FileIOFault) {
             if !variables.exists { try variables.replaceContents(with: try FilePath(firmware.variables).contents()) }
-            try growDisk()
+            try growDisk(to: size(of: geometry))
         } catch {
             throw VirtualMachineFault(.notStarted, "cannot prepare the virtual machine", cause: error)
         }
         let device =
-            sectorSize == 512
-            ? "virtio-blk-pci,drive=disk"
-            : "virtio-blk-pci,drive=disk,logical_block_size=\(sectorSize),physical_block_size=\(sectorSize)"
+            "virtio-blk-pci,drive=disk,logical_block_size=\(geometry.sectorSize),"
+            + "physical_block_size=\(geometry.sectorSize)"
         let network = forwards.map { ",hostfwd=tcp:127.0.0.1:\($0.host)-:\($0.guest)" }.joined()
         var arguments =
             ["-machine", "q35"] + accelerator.arguments + [
@@ -134,26 +155,42 @@ public struct VirtualMachine: Sendable {
     private var diskFormat: String { isPersistent ? "raw" : "qcow2" }
     private func diskFile(work: FilePath) -> FilePath { isPersistent ? disk : work.appending("snapshot.qcow2") }
 
-    private func growDisk() throws(FileIOFault) {
-        guard isPersistent else { return }
-        let file = try OpenFile(disk, .readWrite)
-        if try file.status().size < diskSize { try file.resize(to: diskSize) }
+    private func size(of geometry: DiskGeometry) -> Int64 {
+        diskSize ?? max(8 << 30, geometry.fileSize + 4 << 30)
     }
 
-    /// Makes the file that takes the writes of a machine that forgets them.
-    func prepareSnapshot(work: FilePath) async throws(VirtualMachineFault) {
-        guard !isPersistent else { return }
+    private func growDisk(to size: Int64) throws(FileIOFault) {
+        guard isPersistent else { return }
+        let file = try OpenFile(disk, .readWrite)
+        let status = try file.status()
+        if status.kind == .regular, status.size < size { try file.resize(to: size) }
+    }
+
+    /// Looks at the image and at what the machine is to have, and makes the file that takes the writes of a machine that
+    /// forgets them.
+    func prepareDisk(work: FilePath) async throws(VirtualMachineFault) -> DiskGeometry {
+        let geometry = try DiskGeometry(of: disk)
+        let size = size(of: geometry)
+        guard size >= geometry.fileSize else {
+            throw VirtualMachineFault(
+                .notStarted,
+                "a disk of \(Progress.bytes(size)) has no room for the image, which has "
+                    + "\(Progress.bytes(geometry.fileSize))",
+                at: .path(disk.string), remedy: "give it more with --disk-size")
+        }
+        for forward in forwards { try forward.check() }
+        guard !isPersistent else { return geometry }
         do throws(CommandFault) {
             let path = diskFile(work: work).string
             try await Command(
-                "qemu-img",
-                ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", try absolute(disk), path, String(diskSize)]
+                "qemu-img", ["create", "-q", "-f", "qcow2", "-F", "raw", "-b", try absolute(disk), path, String(size)]
             ).run()
         } catch {
             throw VirtualMachineFault(
                 .notStarted, "cannot make the disk's snapshot", remedy: "install the package 'qemu-utils'", cause: error
             )
         }
+        return geometry
     }
 
     private func absolute(_ path: FilePath) throws(CommandFault) -> String {

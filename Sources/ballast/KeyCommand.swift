@@ -11,7 +11,8 @@ import Trust
 /// `ballast key`.
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "key", abstract: "Make and show signing keys.", subcommands: [Generate.self, Show.self])
+        commandName: "key", abstract: "Make and show signing keys.", discussion: "Example: ballast key generate keys",
+        subcommands: [Generate.self, Show.self])
 
     /// `ballast key generate`.
     struct Generate: AsyncParsableCommand {

@@ -9,6 +9,7 @@ import Trust
 struct RepoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "repo", abstract: "Make, refresh and show a repository.",
+        discussion: "Example: ballast repo init repository --keys keys",
         subcommands: [Initialize.self, Refresh.self, Show.self])
 
     /// `ballast repo init`.

@@ -52,8 +52,11 @@ struct RunCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Write the serial console to a file instead of the terminal.", valueName: "file"))
     var console: String?
 
-    @Option(help: ArgumentHelp("The disk's size, so that the var partition has room.", valueName: "gib"))
-    var diskSize = 8
+    @Option(
+        help: ArgumentHelp(
+            "The disk's size, so that the var partition has room: 8, or 4 more than the image's where not given.",
+            valueName: "gib"))
+    var diskSize: Int?
 
     @Option(help: ArgumentHelp("The guest's memory.", valueName: "mib"))
     var memory = 2048
@@ -67,7 +70,8 @@ struct RunCommand: AsyncParsableCommand {
     func validate() throws {
         _ = try parsedForwards()
         _ = try parsedChannels()
-        guard (1...1024).contains(diskSize), (256...65_536).contains(memory), (1...86_400).contains(timeout) else {
+        guard diskSize.map((1...1024).contains) ?? true, (256...65_536).contains(memory), (1...86_400).contains(timeout)
+        else {
             throw ValidationError(
                 "--disk-size is in GiB (1 to 1024), --memory in MiB (256 to 65536), --timeout in seconds")
         }
@@ -77,7 +81,7 @@ struct RunCommand: AsyncParsableCommand {
         var machine = VirtualMachine(disk: try disk())
         machine.accelerator = accel
         machine.isPersistent = persist
-        machine.diskSize = Int64(diskSize) << 30
+        machine.diskSize = diskSize.map { Int64($0) << 30 }
         machine.memory = memory
         machine.forwards = try parsedForwards()
         machine.channels = try parsedChannels()

@@ -39,6 +39,10 @@ extension RealImages.ReadmeManifestTests {
                     content: "f /var/lib/site/settings 0644 root root\\n"
                   - path: /var/lib/site/settings
                     content: "from the image\\n"
+                  - path: /var/lib/app/keys/deep/key 1
+                    content: "of root\\n"
+                    mode: "0600"
+                overlays: [overlay]
                 health:
                   - name: page
                     http: http://127.0.0.1/page%201.txt
@@ -52,8 +56,15 @@ extension RealImages.ReadmeManifestTests {
                     command: [/usr/bin/sh, -c, "test $(stat -c %a /usr/share/factory/var/roothome) = 700"]
                   - name: log
                     command: [/usr/bin/sh, -c, "test $(stat -c %U:%G /var/log/nginx) = root:adm"]
+                  - name: foreign
+                    command: [/usr/bin/sh, -c, "test $(stat -c %U:%a /var/lib/app /var/lib/app/keys '/var/lib/app/keys/deep/key 1' | paste -sd,) = www-data:755,root:755,root:600"]
+                  - name: below
+                    command: [/usr/bin/grep, root, /var/lib/app/keys/deep/key 1]
 
                 """)
+        // A directory of root's below one of a service's: systemd-tmpfiles goes into none by itself.
+        try work.path.appending("overlay/var/lib/app").makeDirectories()
+        try work.path.appending("overlay/.ballast-modes").replaceContents(with: "0755 www-data www-data /var/lib/app\n")
         let ballast = try TestImage.executable("ballast").string
         let manifest = work.path.appending("site.yaml").string
         let cache = ["--cache", TestImage.cache.string]

@@ -51,7 +51,8 @@ struct ManifestProblemTests {
             ),
             (
                 "product: x\ndisk: {slot: 1 GB}\n",
-                "m.yaml:2:14: 'disk.slot' is '1 GB', expected a size from 64 MiB to 1 TiB, such as '512 MiB'"
+                "m.yaml:2:14: 'disk.slot' is '1 GB', expected a size from 64 MiB to 1 TiB, such as '512 MiB'; did you mean "
+                    + "'1 GiB'?"
             ),
             (
                 "product: x\ndisk: {slot: 65537 KiB}\n",
@@ -65,7 +66,8 @@ struct ManifestProblemTests {
             ("product: x\nboot: {tries: 10}\n", "m.yaml:2:15: 'boot.tries' is '10', expected an integer from 1 to 9"),
             (
                 "product: x\nupdate: {interval: 90}\n",
-                "m.yaml:2:20: 'update.interval' is '90', expected a duration from 1s to 30d, such as '90s'"
+                "m.yaml:2:20: 'update.interval' is '90', expected a duration from 1s to 30d, such as '90s'; did you "
+                    + "mean '90s'?"
             ),
             (
                 "product: x\nhealth: [{name: a, unit: a.service, tcp: \"b:1\"}]\n",

@@ -243,6 +243,28 @@ struct OperatorTests {
                 == "there is nothing good to go back to: slot a holds 1.0, which 1.0.1 revokes")
     }
 
+    @Test("a rollback that waits is given up when its target is revoked meanwhile")
+    func revokedWhileWaiting() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        let old = [try ImageVersion("1.0")]
+        try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { $0.revokes = old }
+        _ = try agent.check()
+        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(
+            try agent.history().last?.detail == "it is revoked by 1.0.1: the rollback to it is given up, and 1.1 stays")
+        #expect(try agent.status().denied.map(\.version) == ["1.1"])
+        #expect(try agent.status().phase == .good(version: "1.1"))
+        #expect(try host.boot() == "1.1")
+        let after = try host.agent()
+        try after.reconcile()
+        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        // What comes after it is taken as ever.
+        try await repository.publish(try UpdateTests.newest.get())
+        #expect(try after.update { _ in }.version == "1.2")
+    }
+
     @Test("a pin to an older version says that it does not go back")
     func pinBelow() async throws {
         let directory = try TemporaryDirectory()
