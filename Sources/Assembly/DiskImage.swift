@@ -48,10 +48,19 @@ struct DiskImage {
         try await run(
             "mkfs.vfat",
             [
-                "-F", "32", "-n", "ESP", "-i", serial, "--invariant", "-S", String(sector),
-                "--offset=\(layout.espOffset / Int64(sector))", path.string, String(layout.disk.esp / 1024),
-            ])
+                "-n", "ESP", "-i", serial, "--invariant", "-S", String(sector),
+                "--offset=\(layout.espOffset / Int64(sector))",
+            ] + fatGeometry + [path.string, String(layout.disk.esp / 1024)])
         try await add(files, to: ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"])
+    }
+
+    /// Width and clusters, which mkfs.vfat would choose by the size of the whole image. Readers tell FAT16 from FAT32 by the
+    /// number of clusters: from 65,525 on it is FAT32 (Microsoft's specification of FAT, "FAT type determination").
+    private var fatGeometry: [String] {
+        let sector = layout.disk.sectorSize
+        // Clusters of 4 KiB make FAT32 from 256 MiB on, and a little for the tables.
+        if layout.disk.esp >= 260 << 20 { return ["-F", "32", "-s", String(4096 / sector)] }
+        return sector == 512 ? ["-F", "32", "-s", "1"] : ["-F", "16", "-s", "2"]
     }
 
     /// Adds `files` to the ESP, whose new `directories` are made first.

@@ -17,7 +17,9 @@ extension RealImages.ReadmeManifestTests {
         return lines[begin...].prefix { $0 != "```" }.joined(separator: "\n") + "\n"
     }
 
-    @Test("it is checked, locked, built and boots healthy, with what packages and files have below /var")
+    @Test(
+        "it is checked, locked, built and boots healthy from sectors of 4 KiB, with what packages and files have below /var"
+    )
     func web() async throws {
         let work = try TemporaryDirectory()
         for name in ["manifests", "overlays"] {
@@ -29,6 +31,8 @@ extension RealImages.ReadmeManifestTests {
         try work.path.appending("site.yaml").replaceContents(
             with: """
                 include: [web.yaml]
+                # The other images of the tests have the usual sectors.
+                disk: {sector_size: 4096, esp: 128 MiB}
                 files:
                   - path: /var/www/html/page 1.txt
                     content: "100 % of it\\n"
