@@ -100,15 +100,8 @@ struct DecisionTests {
     func unconfigured() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
-        let paths = HostPaths(prefix: host.directory)
         let agent = try host.agent()
-        let machine = Host(
-            paths: paths, running: try ImageVersion("1.0"), bootIdentifier: "b", identifier: "",
-            slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            isBootCounted: { false },
-            reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
-        let without = Agent(settings: try host.settings(), host: machine, source: nil)
+        let without = Agent(settings: try host.settings(), host: try host.present(), source: nil)
         #expect(throws: UpdateAgentFault.self) { try without.check() }
         #expect(try without.status().lastError?.hasPrefix("this host has no repository to ask") == true)
         // The same again and again is one line of history.

@@ -154,11 +154,9 @@ struct OperatorTests {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
-        let blind = Host(
-            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.0"), bootIdentifier: "later",
-            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the ESP is gone") },
-            isBootCounted: { false }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
+        var blind = try host.present()
+        blind.bootIdentifier = "later"
+        blind.bootFiles = { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the ESP is gone") }
         let agent = Agent(settings: try host.settings(), host: blind, source: nil)
         try agent.reconcile()
         let status = try agent.status()
@@ -291,11 +289,11 @@ struct TrialEndTests {
         try agent.reconcile()
         #expect(try agent.recordGood() == "1.1 has proved itself")
         #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1.efi"])
-        let broken = Host(
-            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.2"), bootIdentifier: "b",
-            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the ESP is read-only") },
-            isBootCounted: { true }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
+        var broken = try host.present()
+        broken.running = try ImageVersion("1.2")
+        broken.bootFiles = { () throws(BootControlFault) in
+            throw BootControlFault(.inputOutput, "the ESP is read-only")
+        }
         let stuck = Agent(settings: try host.settings(), host: broken, source: nil)
         let fault = #expect(throws: UpdateAgentFault.self) { try stuck.recordGood() }
         #expect(fault?.description.contains("the ESP is read-only") == true)
@@ -308,22 +306,15 @@ struct TrialEndTests {
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
         try host.boot()
-        let machine = host.machine
-        let counted = Host(
-            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.1"), bootIdentifier: "b",
-            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootFiles: { () throws(BootControlFault) in machine.bootFiles }, isBootCounted: { true },
-            reboot: { () throws(UpdateAgentFault) in host.state.withLock { $0.reboots += 1 } }, journal: { _ in [] },
-            now: { TestRepository.now }, random: { $0 })
         let settings = try host.settings { members in
             members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
         }
-        let runner = HealthRunner(settings: settings, host: counted)
+        let runner = HealthRunner(settings: settings, host: try host.present())
         let report = runner.run { _ in }
         #expect(try runner.handleFailure(report).hasPrefix("rebooting"))
         #expect(host.state.withLock { $0.reboots } == 1)
         // The loader's variable says "counted" until the next boot.
-        try BootEntries(machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
         #expect(try runner.handleFailure(report).hasPrefix("degraded"))
         #expect(host.state.withLock { $0.reboots } == 1)
     }

@@ -106,12 +106,12 @@ final class TestHost: Sendable {
         return try AgentSettings.load(paths).settings
     }
 
-    /// The agent as it is after this boot.
-    func agent(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> Agent {
+    /// The machine as it is after this boot.
+    func present() throws -> Host {
         let (running, boots) = state.withLock { ($0.running, $0.boots) }
         let hash = try rootHash(of: running)
         let machine = machine
-        let host = Host(
+        return Host(
             paths: HostPaths(prefix: directory), running: try ImageVersion(running), bootIdentifier: "boot \(boots)",
             identifier: "machine", slots: { () throws(BootControlFault) in try machine.slots(running: hash) },
             bootFiles: { () throws(BootControlFault) in machine.bootFiles },
@@ -119,7 +119,11 @@ final class TestHost: Sendable {
             reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
             journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
             now: { [weak self] in self?.state.withLock { $0.now } ?? TestRepository.now }, random: { _ in 0 })
-        return Agent(settings: try settings(change), host: host, source: source, checkpoint: 1 << 18)
+    }
+
+    /// The agent on it.
+    func agent(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> Agent {
+        Agent(settings: try settings(change), host: try present(), source: source, checkpoint: 1 << 18)
     }
 
     private func rootHash(of version: String) throws -> SHA256Digest {

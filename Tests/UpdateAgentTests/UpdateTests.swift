@@ -119,13 +119,8 @@ struct UpdateTests {
         let settings = try host.settings { members in
             members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
         }
-        let failing = Host(
-            paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.1"), bootIdentifier: "b",
-            identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootFiles: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            isBootCounted: { host.state.withLock { $0.isCounted } },
-            reboot: { () throws(UpdateAgentFault) in host.state.withLock { $0.reboots += 1 } },
-            journal: { _ in Array("what the unit said\n".utf8) }, now: { TestRepository.now }, random: { $0 })
+        var failing = try host.present()
+        failing.journal = { _ in Array("what the unit said\n".utf8) }
         let runner = HealthRunner(settings: settings, host: failing)
         let report = runner.run { _ in }
         #expect(!report.hasPassed)
