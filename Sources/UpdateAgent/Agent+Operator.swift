@@ -51,9 +51,11 @@ extension Agent {
             case .good, .bad, nil:
                 try entries.setStanding(.trying(left: settings.tries, done: 0), of: rollback.target)
             }
-            if try entries.entry(of: rollback.from) != nil {
-                try entries.setStanding(.bad(done: 0), of: rollback.from)
-            }
+            // Of two entries without tries the loader takes the newer version's. So one that is newer than its target goes to
+            // the end, and comes back from there; an older one comes after its target as it is, and before it once that has
+            // no tries left.
+            let left: BootEntryName.Standing = rollback.isForward ? .good : .bad(done: 0)
+            if try entries.entry(of: rollback.from) != nil { try entries.setStanding(left, of: rollback.from) }
         }
     }
 
@@ -204,7 +206,9 @@ extension Agent {
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
             try entries.setStanding(.good, of: rollback.from)
-            if try entries.entry(of: rollback.target) != nil { try entries.setStanding(.good, of: rollback.target) }
+            // A newer one would boot if it were good.
+            let standing: BootEntryName.Standing = rollback.isForward ? .bad(done: 0) : .good
+            if try entries.entry(of: rollback.target) != nil { try entries.setStanding(standing, of: rollback.target) }
         }
         try change { state in
             state.rollback = nil

@@ -36,6 +36,9 @@ public struct PendingRollback: Sendable, Hashable {
         self.target = target
         self.from = from
     }
+
+    /// Whether it goes to a newer version: that of a host which went back before.
+    var isForward: Bool { ImageVersion.compare(target, from) > 0 }
 }
 
 /// A version that the host has come back from by itself.

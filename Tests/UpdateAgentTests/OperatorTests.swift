@@ -82,6 +82,54 @@ struct OperatorTests {
         #expect(try back.update { _ in }.version == "1.2")
     }
 
+    /// A host that went back to 1.0, and has 1.1 in the other slot, allowed again.
+    private func backed(in directory: FilePath) async throws -> (TestHost, Agent) {
+        let (host, _, agent) = try await updated(in: directory)
+        _ = try agent.rollback(reboot: false)
+        try host.boot()
+        let back = try host.prove()
+        _ = try back.allow("1.1")
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        return (host, back)
+    }
+
+    @Test("a rollback to a newer version that no longer boots ends with the older one that was left")
+    func forwardRollbackFails() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, back) = try await backed(in: directory.path)
+        #expect(try back.rollback(reboot: false).version == "1.1")
+        for _ in 0..<3 { #expect(try host.boot() == "1.1") }
+        #expect(try host.boot() == "1.0")
+        let again = try host.agent()
+        try again.reconcile()
+        #expect(try again.status().denied.map(\.version) == ["1.1"])
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0-3.efi"])
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test("a rollback to a newer version that proves itself leaves the older one for good")
+    func forwardRollback() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, back) = try await backed(in: directory.path)
+        _ = try back.rollback(reboot: false)
+        #expect(try host.boot() == "1.1")
+        #expect(try host.prove().status().denied.map(\.version) == ["1.0"])
+        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+    }
+
+    @Test("a rollback to a newer version that is taken back leaves the older one running")
+    func forwardRollbackTakenBack() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, back) = try await backed(in: directory.path)
+        _ = try back.rollback(reboot: false)
+        _ = try back.allow("1.0")
+        #expect(try host.boot() == "1.0")
+        // The other one is still what an update takes, without fetching it.
+        let again = try host.agent()
+        try again.reconcile()
+        #expect(try again.update { _ in }.outcome == .activated)
+    }
+
     @Test("a boot that is blessed between a rollback and its reboot does not undo it")
     func blessedAfterRollback() async throws {
         let directory = try TemporaryDirectory()
