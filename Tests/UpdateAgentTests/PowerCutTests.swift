@@ -83,6 +83,79 @@ struct PowerCutTests {
         #expect(boots == ["1.0", "1.1"])
     }
 
+    /// Which way a rollback goes, and what its target is worth by then.
+    struct Rollback: Sendable, CustomTestStringConvertible {
+        let loss: SimulatedMachine.Loss
+        let isForward: Bool
+        let isSound: Bool
+
+        static var all: [Rollback] {
+            SimulatedMachine.Loss.allCases.flatMap { loss in
+                [false, true].flatMap { isForward in
+                    [false, true].map { Rollback(loss: loss, isForward: isForward, isSound: $0) }
+                }
+            }
+        }
+
+        var testDescription: String {
+            "\(loss), to the \(isForward ? "newer" : "older") version, which is \(isSound ? "sound" : "decayed")"
+        }
+    }
+
+    @Test("during a rollback leaves a host that carries it out, or comes back from it", arguments: Rollback.all)
+    func rollback(_ way: Rollback) async throws {
+        let old = try TestImage(version: "1.0", blocks: 8)
+        let new = try TestImage(version: "1.1", blocks: 8)
+        let all = try TemporaryDirectory()
+        let repository = try TestRepository(in: all.path)
+        try await repository.publish(new) { $0.frameSize = 1 << 17 }
+        let positions = try await onOwnThread { try self.cutRollback(way, repository, old: old, new: new) }
+        #expect(positions >= 2)
+    }
+
+    /// - Returns: how many cuts there were.
+    private func cutRollback(
+        _ way: Rollback, _ repository: TestRepository, old: TestImage, new: TestImage
+    ) throws -> Int {
+        for position in 0..<100 {
+            let directory = try TemporaryDirectory()
+            let machine = SimulatedMachine(running: old, slotSize: 1 << 20, veritySize: 1 << 16)
+            let source = TestSource(repository)
+            let host = try TestHost(in: directory.path, machine: machine, source: source, images: [old, new])
+            _ = try host.agent().update { _ in }
+            try host.boot()
+            var agent = try host.prove()
+            if way.isForward {
+                _ = try agent.rollback(reboot: false)
+                try host.boot()
+                agent = try host.prove()
+                _ = try agent.allow("1.1")
+            }
+            let (from, target) = way.isForward ? ("1.0", "1.1") : ("1.1", "1.0")
+            machine.cut(at: position)
+            let wasCut = (try? agent.rollback(reboot: false)) == nil
+            machine.powerCycle(way.loss, seed: UInt64(position))
+            let cut = "cut at \(position)"
+            // Three tries of the target, and two boots of the version that was left: before them, and after them.
+            for _ in 0..<5 {
+                let booted = try host.boot()
+                if booted == target, way.isSound {
+                    agent = try host.prove()
+                    break
+                }
+                agent = try host.agent()
+                try agent.reconcile()
+                if booted == from, try agent.status().denied.map(\.version) == [target] { break }
+            }
+            #expect(host.running == (way.isSound ? target : from), "\(cut)")
+            #expect(try agent.status().denied.map(\.version) == [way.isSound ? from : target], "\(cut)")
+            // It stays there.
+            #expect(try host.boot() == (way.isSound ? target : from), "\(cut)")
+            if !wasCut { return position }
+        }
+        throw UpdateAgentFault(.invalid, "no rollback came to its end")
+    }
+
     private func cutReactivation(
         _ loss: SimulatedMachine.Loss, _ repository: TestRepository, old: TestImage, new: TestImage
     ) throws -> Set<String> {
