@@ -1,11 +1,11 @@
 import Cryptography
 import Fault
-import FileTree
+package import FileTree
 
 /// Carries what packages, overlays and the manifest put below /var over to the host, whose /var is empty at its first boot:
 /// files go to `/usr/share/factory/var`, and lines of tmpfiles.d(5) make the directories and copy the files at each boot
 /// where they are missing. What a host has changed stays as it is.
-struct VarFactory {
+package struct VarFactory {
     static let directory = "usr/share/factory"
     /// Of several lines for one path the first file's counts, so that a package's own ones go before these.
     static let settings = "usr/lib/tmpfiles.d/zz-ballast-var.conf"
@@ -30,7 +30,7 @@ struct VarFactory {
     private let groups: [UInt32: String]
     private let epoch: Int64
 
-    init(accounts: FileTree, epoch: Int64) throws(FileTreeFault) {
+    package init(accounts: FileTree, epoch: Int64) throws(FileTreeFault) {
         users = Self.names(try accounts.contents(of: "etc/passwd"))
         groups = Self.names(try accounts.contents(of: "etc/group"))
         self.epoch = epoch
@@ -47,7 +47,7 @@ struct VarFactory {
     }
 
     /// Replaces the tree's /var by its factory. Lines that the tree has already make what they name.
-    func replaceVar(in tree: inout FileTree) throws(FileTreeFault) {
+    package func replaceVar(in tree: inout FileTree) throws(FileTreeFault) {
         let known = try made(in: tree)
         var lines: [String] = []
         var firstLines: [String] = []
@@ -58,7 +58,7 @@ struct VarFactory {
                 try keep(inode, at: path, in: &tree)
                 continue
             }
-            if isUnsafe(path, inode, in: tree) {
+            if isUnsafe(path, inode, in: tree, known) {
                 whole = path
                 let line = "C \(Self.word("/" + path)) - - - - \(Self.word("/\(Self.directory)/\(path)"))"
                 if known["/" + path] == nil { lines.append(line) } else { firstLines.append(line) }
@@ -67,7 +67,7 @@ struct VarFactory {
             }
             let isFile = if case .regular = inode.kind { true } else { false }
             let maker = known["/" + path]
-            if let maker, !isFile || maker == .whole { continue }
+            if let maker, !isFile || !maker.isEmpty { continue }
             if let line = line(for: inode, at: path) {
                 if maker == nil { lines.append(line) } else { firstLines.append(line) }
             }
@@ -90,11 +90,17 @@ struct VarFactory {
 
     /// Whether systemd-tmpfiles refuses lines for what is in this directory: it goes from no user's directory into one that
     /// belongs to another, be it root's. Such a directory is copied as a whole, where there is none.
-    private func isUnsafe(_ path: String, _ inode: FileInode, in tree: FileTree) -> Bool {
-        guard case .directory = inode.kind, let end = path.lastIndex(of: "/"),
-            let parent = tree[String(path[..<end])]
-        else { return false }
-        return parent.owner != 0 && parent.owner != inode.owner
+    private func isUnsafe(
+        _ path: String, _ inode: FileInode, in tree: FileTree, _ known: [String: Maker]
+    ) -> Bool {
+        guard case .directory = inode.kind, let end = path.lastIndex(of: "/") else { return false }
+        let above = String(path[..<end])
+        guard let parent = tree[above] else { return false }
+        func owner(_ inode: FileInode, _ path: String) -> String {
+            known["/" + path]?.owner ?? users[inode.owner] ?? "\(inode.owner)"
+        }
+        let parentOwner = owner(parent, above)
+        return parentOwner != users[0] ?? "0" && parentOwner != owner(inode, path)
     }
 
     /// The factory's directories let in whom the directories of /var let in, and nobody else.
@@ -146,11 +152,18 @@ struct VarFactory {
     }
 
     /// What a line of tmpfiles.d makes of its path.
-    private enum Maker {
-        /// All that is to be there.
-        case whole
-        /// A file without content.
-        case empty
+    private struct Maker {
+        /// Whether it is a file without content.
+        let isEmpty: Bool
+        /// The owner that it gives a directory, by name.
+        let owner: String?
+    }
+
+    /// The account that a field names: `:` before it leaves what is there already as it is.
+    private func owner(_ field: Substring) -> String? {
+        let name = field.drop { $0 == ":" }
+        if name == "-" { return nil }
+        return UInt32(name).map { users[$0] ?? "\($0)" } ?? String(name)
     }
 
     /// The paths that the tree's own tmpfiles.d makes.
@@ -167,8 +180,10 @@ struct VarFactory {
                     guard fields.count > 1, let type = fields[0].first, Self.making.contains(type) else { continue }
                     var path = fields[1].filter { $0 != "\"" && $0 != "'" }
                     while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
-                    let isEmpty = (type == "f" || type == "F") && fields.count < 7
-                    paths[path] = isEmpty ? .empty : .whole
+                    let argument = fields.count > 6 ? fields[6...].joined(separator: " ") : "-"
+                    paths[path] = Maker(
+                        isEmpty: (type == "f" || type == "F") && argument == "-",
+                        owner: "dDvqQ".contains(type) && fields.count > 3 ? owner(fields[3]) : nil)
                 }
             }
         }

@@ -35,7 +35,7 @@ extension Manifest {
             symbolic links. What the host has changed stays as it is, and what it has removed comes back with the next boot. What a
             package's own tmpfiles.d makes is left to that, unless it would make an empty file. A directory of one account below
             a directory of another that is not root comes as a whole, and only where there is none or an empty one: systemd-tmpfiles goes
-            into no such directory. Directories of /var/log and /var/cache come empty; of extended attributes those come whose
+            into no such directory. Its owners are the numbers that they have in the image. Directories of /var/log and /var/cache come empty; of extended attributes those come whose
             names begin with `user.`;
             what only a package manager reads does not come at all.
 

@@ -22,7 +22,7 @@ extension Repository {
         public var minimumAgent: ImageVersion?
         /// Versions that a host below them has to run first.
         public var floors: [ImageVersion] = []
-        /// Versions that no host shall run any more.
+        /// Versions that no host shall install or go back to any more.
         public var revokes: [ImageVersion] = []
         /// Who may update when.
         public var rollout: Rollout?
@@ -105,6 +105,19 @@ extension Repository {
     private func check(
         _ options: Options, of build: BuildDescription, among published: [ReleaseEntry]
     ) throws(PublishingFault) {
+        if let problem = options.rollout?.problem {
+            throw PublishingFault(
+                .badRequest, problem, at: .named("--ramp"), remedy: "give steps that go up to 100 percent")
+        }
+        for (option, count, limit) in [
+            ("--channel", options.channels.count, ReleaseDocument.channelLimit),
+            ("--floor", options.floors.count, ReleaseDocument.versionLimit),
+            ("--revoke", options.revokes.count, ReleaseDocument.versionLimit),
+        ] where count > limit {
+            throw PublishingFault(
+                .badRequest, "there are \(count), and a release has at most \(limit)", at: .named(option),
+                remedy: "leave some out")
+        }
         if options.revokes.contains(build.version) {
             throw PublishingFault(
                 .badRequest, "\(build.version) would revoke itself", at: .named("--revoke"),
@@ -116,17 +129,17 @@ extension Repository {
                     .badRequest, "no host below \(build.version) could run \(floor) before it", at: .named("--floor"),
                     remedy: "name a lower version")
             }
-            let revoker = published.first { $0.revokes.contains(floor) }?.name.version
-            if let revoker = options.revokes.contains(floor) ? build.version : revoker {
-                throw PublishingFault(
-                    .badRequest, "hosts below \(floor) would have to run it first, and \(revoker) revokes it",
-                    at: .named("--floor"), remedy: "name a version that hosts may still take")
+            // Whatever is not below the floor will do.
+            let revoked = published.reduce(into: Set(options.revokes)) { $0.formUnion($1.revokes) }
+            let steps = published.filter {
+                floor <= $0.name.version && $0.name.version < build.version && !revoked.contains($0.name.version)
             }
-            for channel in options.channels
-            where !published.contains(where: { $0.name.version == floor && $0.channels.contains(channel) }) {
+            for channel in options.channels where !steps.contains(where: { $0.channels.contains(channel) }) {
                 throw PublishingFault(
-                    .badRequest, "hosts in channel '\(channel)' would have to run \(floor) first, which is not there",
-                    at: .named("--floor"), remedy: "publish \(floor) in '\(channel)' before it")
+                    .badRequest,
+                    "hosts in channel '\(channel)' that are below \(floor) would have to run it or one between it and "
+                        + "\(build.version) first, and there is none that is not revoked", at: .named("--floor"),
+                    remedy: "publish one in '\(channel)' before it")
             }
         }
         for entry in published where entry.revokes.contains(build.version) {

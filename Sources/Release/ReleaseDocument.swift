@@ -11,6 +11,10 @@ public struct ReleaseDocument: Sendable, Hashable {
     /// The most bytes that a document may have.
     public static let byteLimit = 1 << 20
     static let sizeLimit = 1 << 40
+    /// Channels that one release may appear in.
+    public static let channelLimit = 32
+    /// Versions that one release may revoke, or have as floors.
+    public static let versionLimit = 1000
     static let format = 1
 
     /// The image, cut into frames.
@@ -98,7 +102,7 @@ public struct ReleaseDocument: Sendable, Hashable {
         version = try Self.version(cursor.field("version"))
         architecture = try ReleaseName.component(cursor.field("architecture"))
         channels = []
-        for element in try cursor.field("channels").elements(atMost: 32) {
+        for element in try cursor.field("channels").elements(atMost: Self.channelLimit) {
             channels.append(try ReleaseName.component(element))
         }
         epoch = Int64(try cursor.field("epoch").integer(in: 0...Int(UInt32.max)))
@@ -126,7 +130,7 @@ public struct ReleaseDocument: Sendable, Hashable {
 
     private static func versions(_ cursor: JSONCursor?) throws(JSONFault) -> [ImageVersion] {
         var versions: [ImageVersion] = []
-        for element in try cursor?.elements(atMost: 1000) ?? [] { versions.append(try version(element)) }
+        for element in try cursor?.elements(atMost: Self.versionLimit) ?? [] { versions.append(try version(element)) }
         return versions
     }
 

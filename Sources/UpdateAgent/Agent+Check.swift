@@ -91,6 +91,10 @@ extension Agent {
         where release.name.product == settings.product && release.name.architecture == settings.architecture {
             for version in release.revokes { revoked[version.description] = release.name.version.description }
         }
+        // Before the state forgets it: a power cut in between must not leave an entry that boots.
+        if let pending = try state.read().pending?.version, pending != running, revoked[pending] != nil {
+            try retire(pending)
+        }
         return try state.change { state in
             state.setRevoked(revoked)
             if let pending = state.pending, pending.version != running, let revoker = revoked[pending.version] {
@@ -111,8 +115,10 @@ extension Agent {
             known.good.contains(running)
         else { return known }
         try UpdateAgentFault.booting { () throws(BootControlFault) in
-            try bootEntries().setStanding(.good, of: running)
+            let entries = try bootEntries()
+            if try entries.entry(of: running) != nil { try entries.setStanding(.good, of: running) }
         }
+        try retire(rollback.target)
         return try state.change { state in
             state.rollback = nil
             state.record(

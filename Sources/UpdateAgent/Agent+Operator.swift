@@ -13,6 +13,8 @@ extension Agent {
             let cause = "an operator went back from it to \(target)"
             let rollback = PendingRollback(target: target, from: running)
             try? host.paths.healthReport(of: target).removeTree()
+            // Tries that it used up some other time are not those of this rollback.
+            if case .bad(let done)? = live.withLock({ $0.slots?.otherEntry }), done > 0 { try retire(target) }
             let denial = try change { state -> DeniedVersion? in
                 if let denial = state.denial(of: target) { return denial }
                 state.pending = nil
@@ -121,6 +123,8 @@ extension Agent {
                 .invalid, "\(version) is what runs here",
                 remedy: "'ballastctl rollback' goes back from it and denies it")
         }
+        // Before the state forgets it: a power cut in between must not leave an entry that boots. A running job does so itself.
+        if try state.read().pending?.version == version, live.withLock({ $0.job }) == nil { try retire(version) }
         let cause = reason.flatMap { $0.isEmpty ? nil : String($0.prefix(400)) } ?? "an operator denied it"
         let standing = try change { state -> PendingRollback? in
             if let rollback = state.rollback, rollback.target == version { return rollback }
@@ -160,6 +164,14 @@ extension Agent {
                 if case .bad = entry.name.standing { continue }
                 try entries.setStanding(.bad(done: 0), of: entry.name.version)
             }
+        }
+    }
+
+    /// Makes the entry of `version` the last that is ever booted, and one that was never started.
+    func retire(_ version: String) throws(UpdateAgentFault) {
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            let entries = try bootEntries()
+            if try entries.entry(of: version) != nil { try entries.setStanding(.bad(done: 0), of: version) }
         }
     }
 

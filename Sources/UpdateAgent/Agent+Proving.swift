@@ -64,7 +64,7 @@ extension Agent {
         try setEntries(for: rollback)
     }
 
-    private func comparePending() throws(UpdateAgentFault) {
+    func comparePending() throws(UpdateAgentFault) {
         let known = try state.read()
         var entry: BootEntryName.Standing?
         if let pending = known.pending, pending.version != running {

@@ -18,6 +18,7 @@ extension Agent {
         isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
         var result = try job("update") { () throws(UpdateAgentFault) in
+            try judgePending()
             try refuseInBetween()
             let (choice, known) = try asking { () throws(UpdateAgentFault) in
                 try choose(ignoresRollout: isOperator)
@@ -28,7 +29,9 @@ extension Agent {
                     outcome: .nothing, version: nil, detail: choice.reason, bytesFetched: 0, seconds: 0,
                     isRebooting: false)
             }
-            if known.pending?.version == release.version.description, known.pending?.previous == running {
+            if known.pending?.version == release.version.description, known.pending?.previous == running,
+                try isReady(release.version.description)
+            {
                 try change { $0.phase = settled($0) }
                 return UpdateResult(
                     outcome: .nothing, version: release.version.description,
@@ -42,6 +45,21 @@ extension Agent {
             result.isRebooting = true
         }
         return result
+    }
+
+    /// What could not be judged at the start, since the entries could not be read, is judged before it is tried again.
+    private func judgePending() throws(UpdateAgentFault) {
+        guard let pending = try state.read().pending, pending.version != running,
+            pending.bootIdentifier != host.bootIdentifier
+        else { return }
+        try comparePending()
+    }
+
+    /// Whether the loader has tries for `version`.
+    private func isReady(_ version: String) throws(UpdateAgentFault) -> Bool {
+        try UpdateAgentFault.booting { () throws(BootControlFault) in
+            if case .trying? = try bootEntries().entry(of: version)?.name.standing { true } else { false }
+        }
     }
 
     /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
@@ -139,18 +157,16 @@ extension Agent {
         let done = event
         // An operator may have denied it at the last moment, when its entry was there already.
         let denial = try change { state -> DeniedVersion? in
-            if let denial = state.denial(of: version) {
-                state.pending = nil
-                state.phase = settled(state)
-                return denial
-            }
+            if let denial = state.denial(of: version) { return denial }
             state.record(done)
             state.lastError = nil
             state.phase = settled(state)
             return nil
         }
-        // The end of the job makes its entry the last that is ever booted.
-        if let denial { throw Self.denied(denial) }
+        if let denial {
+            try retire(version)
+            throw Self.denied(denial)
+        }
         return UpdateResult(
             outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
             seconds: seconds, isRebooting: false)

@@ -24,7 +24,7 @@ public struct PendingActivation: Sendable, Hashable {
     }
 }
 
-/// A rollback that the next boot carries out.
+/// A rollback that the next boot carries out, until its target has proved itself or the host has come back.
 public struct PendingRollback: Sendable, Hashable {
     /// The version that is to boot.
     public var target: String
@@ -74,7 +74,7 @@ public struct AgentState: Sendable, Hashable {
     public var good: [String] = []
     /// What the next boot is to try.
     public var pending: PendingActivation?
-    /// The rollback that waits for its reboot. Until then the other slot is the way back and is not written.
+    /// The rollback that waits for its reboot or is on trial. Until its end the other slot is the way back and is not written.
     public var rollback: PendingRollback?
     /// What the host came back from, until another version has proved itself or this one is allowed again.
     public var failed: FailedVersion?

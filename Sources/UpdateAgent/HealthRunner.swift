@@ -74,11 +74,11 @@ public struct HealthRunner: Sendable {
         switch try? BootEntries(host.bootFiles(), product: settings.product).entry(of: version)?.name.standing {
         case .good: return false
         case .trying: return true
-        case .bad(let done) where done > 0: return true
-        // It was left by an operator, or cannot be seen.
+        // Its last try; or the last resort of a loader that has no other entry, which it counts too; or it cannot be seen.
         case .bad, nil:
             guard let known = try? StateFile(directory: host.paths.state, now: host.now).read() else { return true }
-            return known.pending?.version == version || !known.good.contains(version)
+            return known.pending?.version == version || known.rollback?.target == version
+                || !known.good.contains(version)
         }
     }
 

@@ -30,6 +30,8 @@ struct ReleaseChoice {
 
     /// A host that has very many versions to choose from looks at the newest ones only.
     private static let limit = 64
+    /// As many obstacles are told one by one.
+    private static let told = 8
 
     /// Goes through the releases from the newest to the oldest that is newer than the one that runs.
     ///
@@ -71,7 +73,7 @@ struct ReleaseChoice {
             do throws(UpdateAgentFault) {
                 let release = try document(name)
                 guard let obstacle = obstacle(to: release, conditions) else {
-                    let reason = obstacles.isEmpty ? "the newest in \(place)" : obstacles.joined(separator: "; ")
+                    let reason = obstacles.isEmpty ? "the newest in \(place)" : text(obstacles)
                     return ReleaseChoice(release: release, reason: reason)
                 }
                 obstacles.append(obstacle)
@@ -82,7 +84,13 @@ struct ReleaseChoice {
             }
         }
         if let failure { throw failure }
-        return ReleaseChoice(release: nil, reason: obstacles.joined(separator: "; "))
+        return ReleaseChoice(release: nil, reason: text(obstacles))
+    }
+
+    /// The newest versions' obstacles, and how many more there are.
+    private static func text(_ obstacles: [String]) -> String {
+        let more = obstacles.count > told ? ["\(obstacles.count - told) more are passed over"] : []
+        return (obstacles.prefix(told) + more).joined(separator: "; ")
     }
 
     /// Why this host takes no release of `version`, or nil.

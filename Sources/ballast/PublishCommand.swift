@@ -59,21 +59,11 @@ struct PublishCommand: AsyncParsableCommand {
             guard parts.count == 2, let delay = Quantity.seconds(parts[0]), let percent = Int(parts[1]) else {
                 throw ValidationError("'\(text)' is not a step such as 1d=50.")
             }
-            guard (0...100).contains(percent) else {
-                throw ValidationError("'\(text)': a share of the hosts is 0 to 100 percent.")
-            }
             return Rollout.Step(delay: Int64(delay), percent: percent)
         }
-        for (first, second) in zip(steps, steps.dropFirst())
-        where second.delay <= first.delay || second.percent < first.percent {
-            throw ValidationError("The steps of the ramp must go up in time and percent.")
-        }
-        guard steps.last?.percent ?? 100 == 100 else {
-            throw ValidationError(
-                "The ramp ends at \(steps.last?.percent ?? 0) percent, and what is published never changes: the other hosts "
-                    + "would never get it. End it with a step of 100.")
-        }
-        return Rollout(start: begin ?? .now, ramp: steps)
+        let rollout = Rollout(start: begin ?? .now, ramp: steps)
+        if let problem = rollout.problem { throw ValidationError("--ramp: \(problem)") }
+        return rollout
     }
 
     func run() async throws {

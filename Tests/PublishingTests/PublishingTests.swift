@@ -173,12 +173,12 @@ struct PublishingTests {
                 == "--floor: no host below 1.3 could run 1.3 before it; name a lower version")
         #expect(
             try await refusal("1.3", in: ["stable", "beta"], floors: ["1.1"])
-                == "--floor: hosts in channel 'beta' would have to run 1.1 first, which is not there; publish 1.1 in 'beta' "
-                + "before it")
+                == "--floor: hosts in channel 'beta' that are below 1.1 would have to run it or one between it and 1.3 first, "
+                + "and there is none that is not revoked; publish one in 'beta' before it")
         #expect(
-            try await refusal("1.3", floors: ["1.1"], revokes: ["1.1"])
-                == "--floor: hosts below 1.1 would have to run it first, and 1.3 revokes it; name a version that hosts may "
-                + "still take")
+            try await refusal("1.3", floors: ["1.1"], revokes: ["1.1", "1.2"])
+                == "--floor: hosts in channel 'stable' that are below 1.1 would have to run it or one between it and 1.3 "
+                + "first, and there is none that is not revoked; publish one in 'stable' before it")
         #expect(
             try await refusal("0.7")
                 == "1.2 revokes 0.7, so that no host would take it; publish it under another version")

@@ -80,6 +80,11 @@ struct DecisionTests {
         #expect(none.reason.contains("1.5 is denied here: not on this host"))
         #expect(none.reason.contains("1.1 is revoked by 1.5"))
         #expect(try agent.status().reason == none.reason)
+        for patch in 1...9 { try await publish("2.\(patch)") }
+        _ = try agent.pin("1.0.5")
+        let pinned = try agent.check().reason
+        #expect(pinned.hasPrefix("2.9 is passed over: this host is pinned to 1.0.5; 2.8 is"))
+        #expect(pinned.hasSuffix("; 2.2 is passed over: this host is pinned to 1.0.5; 5 more are passed over"))
     }
 
     @Test("a host waits for its wave, and an operator does not")

@@ -107,6 +107,57 @@ struct OperatorTests {
         #expect(try host.boot() == "1.0")
     }
 
+    @Test("a rollback to a newer version is given up when that is revoked meanwhile")
+    func forwardRollbackRevoked() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        try host.boot()
+        let back = try host.prove()
+        _ = try back.allow("1.1")
+        _ = try back.rollback(reboot: false)
+        let newer = [try ImageVersion("1.1")]
+        try await repository.publish(try UpdateTests.newest.get()) { $0.revokes = newer }
+        #expect(try back.check().available == "1.2")
+        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test("a good version that the loader takes as its last resort stays up, whatever its health")
+    func lastResort() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        let settings = try host.settings { members in
+            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        }
+        _ = try agent.rollback(reboot: false)
+        for tries in 1...3 {
+            #expect(try host.boot() == "1.0")
+            let runner = HealthRunner(settings: settings, host: try host.present())
+            #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("rebooting"))
+            #expect(host.state.withLock { $0.reboots } == tries)
+        }
+        #expect(try host.boot() == "1.1")
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
+        let runner = HealthRunner(settings: settings, host: try host.present())
+        #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("degraded"))
+    }
+
+    @Test("a power cut during a denial leaves no version that is denied and boots all the same")
+    func denialCut() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let agent = try host.agent()
+        _ = try agent.update { _ in }
+        var blind = try host.present()
+        blind.bootFiles = { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "the power is gone") }
+        let cut = Agent(settings: try host.settings(), host: blind, source: nil)
+        #expect(throws: UpdateAgentFault.self) { try cut.deny("1.1", reason: nil) }
+        #expect(try host.agent().status().denied == [])
+        #expect(try host.agent().deny("1.1", reason: nil).version == "1.1")
+        #expect(try host.boot() == "1.0")
+    }
+
     @Test("a rollback to a newer version that proves itself leaves the older one for good")
     func forwardRollback() async throws {
         let directory = try TemporaryDirectory()
@@ -210,6 +261,13 @@ struct OperatorTests {
         let status = try agent.status()
         #expect(status.phase == .waiting(version: "1.1", reason: "it starts with the next reboot"))
         #expect(status.lastError?.contains("the ESP is gone") == true)
+        // Nor does an update take it for ready as long as they cannot be read; once they can, it is judged before that.
+        let asking = Agent(settings: try host.settings(), host: blind, source: host.source)
+        let fault = #expect(throws: UpdateAgentFault.self) { try asking.update { _ in } }
+        #expect(fault?.description.contains("the ESP is gone") == true)
+        for _ in 0..<4 { try host.boot() }
+        #expect(try host.agent().update { _ in }.outcome == .nothing)
+        #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
     }
 
     @Test("a rollback is taken back by allowing the version that runs")

@@ -144,9 +144,13 @@ final class TestHost: Sendable {
         }
         guard let chosen = order.first else { throw UpdateAgentFault(.notFound, "nothing boots") }
         var isCounted = false
-        if case .trying(let left, let done) = chosen.name.standing {
-            let next: BootEntryName.Standing =
-                left > 1 ? .trying(left: left - 1, done: done + 1) : .bad(done: done + 1)
+        let next: BootEntryName.Standing? =
+            switch chosen.name.standing {
+            case .trying(let left, let done) where left > 1: .trying(left: left - 1, done: done + 1)
+            case .trying(_, let done), .bad(let done): .bad(done: done + 1)
+            case .good: nil
+            }
+        if let next {
             try BootEntries(machine.bootFiles, product: "box").setStanding(next, of: chosen.name.version)
             isCounted = true
         }
