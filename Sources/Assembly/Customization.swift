@@ -110,7 +110,7 @@ struct Customization {
         }
     }
 
-    private static func template(of unit: String) -> String {
+    static func template(of unit: String) -> String {
         guard let at = unit.firstIndex(of: "@"), let dot = unit.lastIndex(of: "."), at < dot else { return unit }
         return String(unit[...at] + unit[dot...])
     }

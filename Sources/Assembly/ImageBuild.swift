@@ -76,12 +76,16 @@ public struct ImageBuild: Sendable {
 
     private func build(note: @Sendable (String) -> Void) async throws -> BuildReport {
         try checkVersion()
+        try checkOutput()
         // First of all, so that one that is missing ends the build before it began.
         let inputs = try inputs()
         let epoch = lock.epoch
         let identity = identity
         var clock = StageClock()
         try output.makeDirectories()
+        for path in TemporaryDirectory.removeAbandoned(prefix: "ballast-build", in: scratch) {
+            note("removed \(path), which a build that was killed had left")
+        }
         let work = try TemporaryDirectory(prefix: "ballast-build", in: scratch)
         let root = work.path.appending("root")
         try root.makeDirectories()
@@ -111,6 +115,7 @@ public struct ImageBuild: Sendable {
 
         let kernel = try modules.image()
         let tree = try FinishedTree(manifest: manifest, epoch: epoch).make(scanning: root)
+        try HealthTargets(manifest: manifest).check(tree)
         let initrdTree = try InitrdBuilder(
             manifest: manifest, identity: identity, image: tree, kernelRelease: modules.release, epoch: epoch
         ).build()
@@ -205,6 +210,19 @@ public struct ImageBuild: Sendable {
                 remedy:
                     "use letters, digits and '.-^~', so that '\(manifest.product)_VERSION' has at most 36 characters")
         }
+    }
+
+    /// A directory is one build's: of two, only the last would have its `build.json`.
+    private func checkOutput() throws(AssemblyFault) {
+        let path = output.appending("build.json")
+        guard let bytes = try? path.contents(limit: 16 << 20),
+            let report = try? JSONCursor(parsing: bytes, source: path.string),
+            let product = try? report.field("product").string(), let version = try? report.field("version").string()
+        else { return }
+        guard product != identity.product || version != identity.version else { return }
+        throw AssemblyFault(
+            .invalidRequest, "holds \(product) \(version) already", at: .path(output.string),
+            remedy: "name another directory with -o, or remove it")
     }
 
     private func verifyPackages() async throws {

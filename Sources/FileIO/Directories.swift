@@ -82,13 +82,41 @@ extension FilePath {
 public struct TemporaryDirectory: ~Copyable, Sendable {
     /// Its path.
     public let path: FilePath
+    /// Locked for as long as the directory is in use, by whichever process.
+    private let lock: OpenFile
 
     /// Makes one inside `parent` (`$TMPDIR` or /var/tmp unless given), whose name begins with `prefix`.
     public init(prefix: String = "ballast", in parent: FilePath? = nil) throws(FileIOFault) {
-        let parent = parent ?? FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp")
-        path = parent.appending("\(prefix)-\(getpid())-\(UInt64.random(in: 0...(.max)))")
+        path = Self.parent(parent).appending("\(prefix)-\(getpid())-\(UInt64.random(in: 0...(.max)))")
         guard mkdir(path.string, 0o700) == 0 else { throw .last("cannot make a temporary directory", at: path) }
+        let file = try OpenFile(path, .readOnly, options: [.directory, .noFollow])
+        _ = flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB)
+        lock = file
     }
 
     deinit { try? path.removeTree() }
+
+    private static func parent(_ given: FilePath?) -> FilePath {
+        given ?? FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp")
+    }
+
+    /// Removes this user's directories of that `prefix` inside `parent` whose processes were killed.
+    ///
+    /// - Parameter age: seconds for which nothing was made in one; a younger one may be about to be locked.
+    /// - Returns: what was removed.
+    public static func removeAbandoned(prefix: String, in parent: FilePath? = nil, age: Int64 = 600) -> [FilePath] {
+        let parent = Self.parent(parent)
+        var removed: [FilePath] = []
+        for name in ((try? parent.directoryEntries()) ?? []).sorted() where name.hasPrefix("\(prefix)-") {
+            let path = parent.appending(name)
+            var status = stat()
+            guard let file = try? OpenFile(path, .readOnly, options: [.directory, .noFollow]),
+                fstat(file.descriptor.rawValue, &status) == 0, status.st_uid == geteuid(),
+                Int64(time(nil)) - Int64(status.st_mtim.tv_sec) >= age,
+                flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0, (try? path.removeTree()) != nil
+            else { continue }
+            removed.append(path)
+        }
+        return removed
+    }
 }

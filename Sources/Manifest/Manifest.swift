@@ -57,6 +57,11 @@ public struct Manifest: Sendable, Hashable {
         guard let element else { return node?.origin?.place }
         return node?.elements.first { $0.text == element }?.origin?.place
     }
+
+    /// Where the health check `name` has its `key`.
+    public func place(ofHealthCheck name: String, key: String) -> Place? {
+        tree["health"]?.elements.first { $0["name"]?.text == name }?[key]?.origin?.place
+    }
 }
 
 extension Manifest {

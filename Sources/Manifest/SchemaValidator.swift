@@ -277,7 +277,7 @@ package struct SchemaValidator {
         report(
             .notFound,
             status == nil
-                ? "there is no \(noun) '\(text)', expected it at \(file)"
+                ? "there is no \(noun) '\(text)'" + (file.string == text ? "" : ", expected it at \(file)")
                 : "'\(text)' is not a \(noun), expected one at \(file)", at: origin,
             remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
                 "did you mean '\(parent.appending($0))'?"

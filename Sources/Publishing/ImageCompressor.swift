@@ -35,6 +35,7 @@ struct ImageCompressor {
             var next = 0
             var waiting: [Int: CompressedFrame] = [:]
             while records.count < count {
+                try Task.checkCancellation()
                 // Frames that wait for an earlier one count too, or a slow first frame would let all others pile up.
                 while next < count, next - records.count < window {
                     let position = next

@@ -16,6 +16,8 @@ public enum PublishingFaultCode: String, FaultCode {
     case file
     /// Another process changes the repository at the moment.
     case busy
+    /// Whoever asked for it took that back before anything was published.
+    case interrupted
 }
 
 /// A failure of publishing.

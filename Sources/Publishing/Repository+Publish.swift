@@ -26,6 +26,8 @@ extension Repository {
         public var revokes: [ImageVersion] = []
         /// Who may update when.
         public var rollout: Rollout?
+        /// Whether what an operator may regret is refused.
+        public var refusesWarnings = false
 
         /// Into `channels`, without conditions.
         public init(channels: [String]) {
@@ -70,11 +72,20 @@ extension Repository {
             $0.name.product == build.product && $0.name.architecture == build.architecture
         }
         try check(options, of: build, among: published)
+        let warnings = warnings(about: build, options, among: published)
+        guard warnings.isEmpty || !options.refusesWarnings else {
+            throw PublishingFault(
+                .badRequest, warnings.joined(separator: "; "),
+                at: .path(build.image.path.removingLastComponent().string),
+                remedy: "what is published never changes; '--accept-warnings' publishes it all the same")
+        }
         let release: ReleaseDocument
         do {
             release = try await putBlobs(build, options: options)
         } catch let fault as PublishingFault {
             throw fault
+        } catch is CancellationError {
+            throw PublishingFault(.interrupted, "interrupted; nothing was published")
         } catch {
             throw PublishingFault(.file, "the image cannot be stored", at: .path(directory.path.string), cause: error)
         }
@@ -98,7 +109,7 @@ extension Repository {
         return Publication(
             release: release,
             transferSize: release.image.index.size + release.image.frames.size + release.kernel.size,
-            warnings: warnings(about: build, options, among: published))
+            warnings: warnings)
     }
 
     /// Refuses conditions under which no host could take the release.
@@ -190,6 +201,7 @@ extension Repository {
         let reader = try CheckedReader(build.kernel)
         var left = build.kernel.blob.size
         while left > 0 {
+            try Task.checkCancellation()
             let bytes = try reader.read(Int(min(left, 1 << 20)))
             try kernel.append(bytes)
             left -= Int64(bytes.count)

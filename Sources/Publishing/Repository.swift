@@ -8,7 +8,7 @@ public import Trust
 
 /// A repository that this process may sign for: static files in a directory, which any HTTP server can serve while it
 /// changes. Everything appears by rename, and what names a file appears after it; the timestamp comes last.
-public struct Repository {
+public struct Repository: Sendable {
     let directory: RepositoryDirectory
     /// For how long documents are signed.
     public var lifetimes: Lifetimes
@@ -21,6 +21,14 @@ public struct Repository {
 
     /// Makes an empty repository, in a directory that is missing or holds none.
     public func initialize(keys: KeySet, now: UTCTime) throws(PublishingFault) {
+        let others = ((try? directory.path.directoryEntries()) ?? []).filter {
+            !["metadata", "targets", "blobs", ".lock"].contains($0)
+        }
+        if let other = others.min() {
+            throw PublishingFault(
+                .badRepository, "holds '\(other)', which is not a repository's", at: .path(directory.path.string),
+                remedy: "name a directory of its own")
+        }
         let lock = try directory.lock(isNew: true)
         defer { withExtendedLifetime(lock) {} }
         guard !directory.metadata.appending("root.json").exists else {

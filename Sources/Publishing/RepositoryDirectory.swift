@@ -6,7 +6,7 @@ import SystemPackage
 import Trust
 
 /// A repository's files, as the one who publishes sees them.
-struct RepositoryDirectory {
+struct RepositoryDirectory: Sendable {
     let path: FilePath
 
     var metadata: FilePath { path.appending("metadata") }

@@ -74,8 +74,8 @@ public struct RepositoryReport: Sendable {
     public func text(now: UTCTime) -> String {
         var rows = [["ROLE", "VERSION", "EXPIRES", "LEFT"]]
         for role in roles {
-            let days = (role.expires.seconds - now.seconds) / 86_400
-            let left = role.expires <= now ? "EXPIRED" : "\(days) days"
+            let hours = (role.expires.seconds - now.seconds) / 3600
+            let left = role.expires <= now ? "EXPIRED" : hours < 72 ? "\(hours) hours" : "\(hours / 24) days"
             rows.append([role.role.rawValue, "\(role.version)", role.expires.description, left])
         }
         var text = Self.table(rows) + "\n\n"
@@ -106,10 +106,18 @@ public struct RepositoryReport: Sendable {
         if !release.revokes.isEmpty { parts.append("revokes \(list(release.revokes))") }
         if let agent = release.minimumAgent { parts.append("agent \(agent)") }
         if let rollout = release.rollout {
-            let steps = rollout.ramp.map { "\($0.percent) % after \($0.delay) s" }
+            let steps = rollout.ramp.map { "\($0.percent) % after \(Self.time($0.delay))" }
             parts.append("from \(rollout.start)" + (steps.isEmpty ? "" : " (\(steps.joined(separator: ", ")))"))
         }
         return parts.joined(separator: "; ")
+    }
+
+    private static func time(_ seconds: Int64) -> String {
+        for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)]
+        where seconds != 0 && seconds % factor == 0 {
+            return "\(seconds / factor)\(unit)"
+        }
+        return "\(seconds)s"
     }
 
     private static func transferSize(_ release: ReleaseDocument) -> Int64 {

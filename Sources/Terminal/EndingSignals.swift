@@ -12,14 +12,45 @@ public enum EndingSignals {
         _ body: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
         let task = Task { try await body() }
+        let sources = sources { task.cancel() }
+        defer { for source in sources { source.cancel() } }
+        return try await task.value
+    }
+
+    /// Does `body`, which ends by itself when this process is asked to end, and ends this process where it has not after
+    /// `patience`, or when it is asked a second time.
+    ///
+    /// - Parameter waiting: called where it does not end at once, to say what is waited for.
+    public static func ending<Result: Sendable>(
+        within patience: Duration, waiting: @escaping @Sendable () -> Void,
+        _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        let count = Mutex(0)
+        let sources = sources {
+            let times = count.withLock { count in
+                count += 1
+                return count
+            }
+            guard times == 1 else { exit(0) }
+            Task {
+                // Most end at once, and say nothing.
+                try? await Task.sleep(for: .seconds(1))
+                waiting()
+                try? await Task.sleep(for: patience)
+                exit(0)
+            }
+        }
+        defer { for source in sources { source.cancel() } }
+        return try await body()
+    }
+
+    private static func sources(_ handler: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
         let queue = DispatchQueue(label: "io.ballast.signals")
-        let sources = numbers.map { number in
+        return numbers.map { number in
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler { task.cancel() }
+            source.setEventHandler(handler: handler)
             source.activate()
             return source
         }
-        defer { for source in sources { source.cancel() } }
-        return try await task.value
     }
 }

@@ -47,7 +47,9 @@ extension VirtualMachine {
                 error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
             guard !Task.isCancelled else { throw Self.ended }
             guard result.terminationStatus.isSuccess else {
-                throw VirtualMachineFault(.notStarted, "QEMU ended with \(result.terminationStatus)")
+                throw VirtualMachineFault(
+                    .notStarted, "QEMU could not run the machine: see what it said above",
+                    remedy: "correct the options that it names")
             }
         } catch let fault as VirtualMachineFault {
             throw fault
@@ -101,13 +103,12 @@ extension VirtualMachine {
         // The report may have come in the same moment as the end.
         let verdict = Self.firstLine(of: report) ?? text
         guard let verdict, verdict.hasPrefix("boot-") else {
-            let tail = ((try? console.text()) ?? "").split(whereSeparator: \.isNewline).suffix(40).joined(
-                separator: "\n  ")
+            let tail = ConsoleText.tail(of: (try? console.contents()) ?? [], lines: 40)
             throw VirtualMachineFault(
                 .noVerdict,
                 (verdict.map { "QEMU ended before the guest reported: \($0)" }
                     ?? "the guest did not report within \(timeout)")
-                    + "; the console's last lines:\n  \(tail)")
+                    + (tail.isEmpty ? "" : "; the console's last lines:\n  " + tail.joined(separator: "\n  ")))
         }
         guard verdict.hasPrefix("boot-complete") else {
             throw VirtualMachineFault(.failed, "the guest reports: \(verdict)")
@@ -127,7 +128,8 @@ extension VirtualMachine {
     private static func outcomeText(of command: Command) async -> String {
         do throws(CommandFault) {
             let outcome = try await command.outcome()
-            return "status \(outcome.status) \(outcome.errorText)"
+            let text = outcome.errorText.split(whereSeparator: \.isNewline).joined(separator: "; ")
+            return "status \(outcome.status)\(text.isEmpty ? "" : ", \(text)")"
         } catch {
             return error.description
         }

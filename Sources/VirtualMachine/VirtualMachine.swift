@@ -179,6 +179,11 @@ public struct VirtualMachine: Sendable {
                 at: .path(disk.string), remedy: "give it more with --disk-size")
         }
         for forward in forwards { try forward.check() }
+        if let directory = console?.removingLastComponent(), !directory.isEmpty, !directory.exists {
+            throw VirtualMachineFault(
+                .notStarted, "there is no directory for the console's file", at: .path(directory.string),
+                remedy: "make it, or name another file")
+        }
         guard !isPersistent else { return geometry }
         do throws(CommandFault) {
             let path = diskFile(work: work).string

@@ -37,6 +37,9 @@ struct PublishCommand: AsyncParsableCommand {
             "A step of the rollout, such as 1d=50: from that long after the start on, half of the hosts; may be given "
                 + "several times, going up.", valueName: "delay=percent"))
     var ramp: [String] = []
+    @Flag(
+        help: "Publish although hosts that run it would find no update after it, or a revoked version was never here.")
+    var acceptWarnings = false
     @OptionGroup var signing: SigningOptions
     @OptionGroup var lifetimes: LifetimeOptions
 
@@ -57,13 +60,24 @@ struct PublishCommand: AsyncParsableCommand {
         let steps = try ramp.map { text in
             let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
             guard parts.count == 2, let delay = Quantity.seconds(parts[0]), let percent = Int(parts[1]) else {
-                throw ValidationError("'\(text)' is not a step such as 1d=50.")
+                throw ValidationError(
+                    "'\(text)' is not a step such as 1d=50: a time in s, m, h or d, and a percentage.")
             }
             return Rollout.Step(delay: Int64(delay), percent: percent)
         }
         let rollout = Rollout(start: begin ?? .now, ramp: steps)
         if let problem = rollout.problem { throw ValidationError("--ramp: \(problem)") }
         return rollout
+    }
+
+    /// Each once, in the order given.
+    private static func versions(_ texts: [String]) throws -> [ImageVersion] {
+        var versions: [ImageVersion] = []
+        for text in texts {
+            let version = try ImageVersion(text)
+            if !versions.contains(version) { versions.append(version) }
+        }
+        return versions
     }
 
     func run() async throws {
@@ -76,12 +90,16 @@ struct PublishCommand: AsyncParsableCommand {
         }
         options.level = level
         options.minimumAgent = try minimumAgent.map { try ImageVersion($0) }
-        options.floors = try floor.map { try ImageVersion($0) }
-        options.revokes = try revoke.map { try ImageVersion($0) }
+        options.floors = try Self.versions(floor)
+        options.revokes = try Self.versions(revoke)
+        options.refusesWarnings = !acceptWarnings
         options.rollout = try rollout()
         let keys = try signing.load([.targets, .snapshot, .timestamp])
         let repository = Repository(FilePath(repo), lifetimes: lifetimes.lifetimes)
-        let publication = try await repository.publish(description, options: options, keys: keys, now: .now)
+        let conditions = options
+        let publication = try await EndingSignals.cancelling {
+            try await repository.publish(description, options: conditions, keys: keys, now: .now)
+        }
         for warning in publication.warnings { StandardStreams.report("ballast: warning: \(warning)") }
         let release = publication.release
         StandardStreams.print(

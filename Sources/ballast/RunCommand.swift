@@ -64,17 +64,21 @@ struct RunCommand: AsyncParsableCommand {
     @Flag(help: "End with status 0 once the guest reports that its boot is complete.")
     var verdict = false
 
-    @Option(help: ArgumentHelp("How long the guest may take with --verdict.", valueName: "seconds"))
-    var timeout = 300
+    @Option(
+        help: ArgumentHelp("How long the guest may take with --verdict: 300 where not given.", valueName: "seconds"))
+    var timeout: Int?
 
     func validate() throws {
         _ = try parsedForwards()
         _ = try parsedChannels()
-        guard diskSize.map((1...1024).contains) ?? true, (256...65_536).contains(memory), (1...86_400).contains(timeout)
-        else {
-            throw ValidationError(
-                "--disk-size is in GiB (1 to 1024), --memory in MiB (256 to 65536), --timeout in seconds")
+        guard diskSize.map((1...1024).contains) ?? true else {
+            throw ValidationError("--disk-size is 1 to 1024 GiB.")
         }
+        guard (256...65_536).contains(memory) else { throw ValidationError("--memory is 256 to 65536 MiB.") }
+        guard timeout.map((1...86_400).contains) ?? true else {
+            throw ValidationError("--timeout is 1 to 86400 seconds.")
+        }
+        guard timeout == nil || verdict else { throw ValidationError("--timeout goes with --verdict.") }
     }
 
     func run() async throws {
@@ -88,7 +92,7 @@ struct RunCommand: AsyncParsableCommand {
         machine.console = console.map { FilePath($0) }
         if verdict {
             let started = ContinuousClock.now
-            let report = try await machine.verdict(timeout: .seconds(timeout)) {
+            let report = try await machine.verdict(timeout: .seconds(timeout ?? 300)) {
                 StandardStreams.report("ballast: \($0)")
             }
             StandardStreams.print("\(report) after \(Int((ContinuousClock.now - started) / .seconds(1))) s")
@@ -130,12 +134,16 @@ struct RunCommand: AsyncParsableCommand {
     }
 
     private func parsedForwards() throws -> [VirtualMachine.Forward] {
-        try forwards.map { text in
+        let parsed = try forwards.map { text in
             let parts = text.split(separator: ":").compactMap { Int($0) }
             guard parts.count == 2, parts.allSatisfy({ (1...65_535).contains($0) }) else {
-                throw ValidationError("'\(text)' is not HOST:GUEST, such as 8080:80")
+                throw ValidationError("'\(text)' is not HOST:GUEST, such as 8080:80; a port is 1 to 65535")
             }
             return VirtualMachine.Forward(host: parts[0], guest: parts[1])
         }
+        for forward in parsed where parsed.count(where: { $0.host == forward.host }) > 1 {
+            throw ValidationError("port \(forward.host) is forwarded twice")
+        }
+        return parsed
     }
 }

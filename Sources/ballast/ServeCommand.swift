@@ -8,7 +8,8 @@ struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "Serve a repository over HTTP, for trying and for small sites.",
         discussion: """
-            Any server of static files does as well; docs/repository.md has a configuration for nginx.
+            Any server of static files does as well; docs/repository.md has a configuration for nginx. When it is asked to
+            end, transfers that go on have ten seconds.
 
             Example:
               ballast serve repository --host 0.0.0.0 --port 8080
@@ -25,6 +26,11 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let server = try RepositoryServer(root: FilePath(directory), host: host, port: port)
         let directory = directory
-        try await server.run { address in StandardStreams.print("Serving \(directory) on \(address)") }
+        try await EndingSignals.ending(
+            within: .seconds(10),
+            waiting: { StandardStreams.report("ballast: waiting up to 10 s for transfers; Ctrl-C again ends them") }
+        ) {
+            try await server.run { address in StandardStreams.print("Serving \(directory) on \(address)") }
+        }
     }
 }

@@ -4,6 +4,7 @@ import Cryptography
 import DebianArchive
 import Fault
 import FileIO
+import Glibc
 import Manifest
 import SystemPackage
 import Testing
@@ -48,6 +49,61 @@ struct RefusalTests {
                 "image.yaml:2:18: the manifest enables the unit 'nginx.service', and no package or overlay has it; add the "
                     + "package that has it to 'packages.install'"), "\(message)")
         try expectNothing(in: output)
+    }
+
+    @Test(
+        "a health check that looks at what the image does not have is refused with its line",
+        arguments: [
+            (
+                "{name: unit, unit: containrd.service}",
+                "image.yaml:2:29: the health check 'unit' looks at the unit 'containrd.service', and no package or overlay has "
+                    + "it; did you mean 'containerd.service'?"
+            ),
+            (
+                "{name: program, command: [/usr/bin/nosuch]}",
+                "image.yaml:2:35: the health check 'program' runs '/usr/bin/nosuch', and no package or overlay has it; correct "
+                    + "its path, or add the package that has it to 'packages.install'"
+            ),
+        ])
+    func healthTarget(check: String, expected: String) async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let message = await fault(
+            of: try await TestImage.build(in: work.path, output: output, additions: "health: [\(check)]\n"))
+        #expect(message.hasSuffix(expected), "\(message)")
+        try expectNothing(in: output)
+    }
+
+    @Test("what a build that was killed left is removed, and what one uses is not")
+    func abandoned() throws {
+        let parent = try TemporaryDirectory()
+        let dead = parent.path.appending("build-1-2")
+        let other = parent.path.appending("builder")
+        let link = parent.path.appending("build-link")
+        for directory in [dead.appending("root/usr"), other] { try directory.makeDirectories() }
+        try #require(symlink(other.string, link.string) == 0)
+        let live = try TemporaryDirectory(prefix: "build", in: parent.path)
+        #expect(TemporaryDirectory.removeAbandoned(prefix: "build", in: parent.path) == [])
+        #expect(TemporaryDirectory.removeAbandoned(prefix: "build", in: parent.path, age: 0) == [dead])
+        #expect(
+            try parent.path.directoryEntries().sorted()
+                == [live.path.lastComponent?.string ?? "", "build-link", "builder"].sorted())
+    }
+
+    @Test("a directory that holds another build is refused before anything is unpacked, and stays as it is")
+    func otherBuild() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        try output.makeDirectories()
+        let report = #"{"product": "containerd", "version": "0.9.0"}"#
+        try output.appending("build.json").replaceContents(with: report)
+        var build = try await TestImage.build(in: work.path, output: output)
+        build.scratch = work.path.appending("no such directory")
+        #expect(
+            await fault(of: build)
+                == "\(output): holds containerd 0.9.0 already; name another directory with -o, or remove it")
+        #expect(try output.directoryEntries() == ["build.json"])
+        #expect(try output.appending("build.json").text() == report)
     }
 
     @Test("a package with one flipped byte is refused before anything of it is used")

@@ -3,6 +3,7 @@ import FileIO
 import Glibc
 import SystemPackage
 import Testing
+import VirtualMachine
 
 /// What `ballast run` says of images and ports that it cannot use.
 @Suite("Machines that must not start", .timeLimit(.minutes(1)))
@@ -49,6 +50,46 @@ final class RunRefusalTests {
         #expect(
             try await refusal(["--disk-size", "2"]).contains(
                 "a disk of 2.0 GiB has no room for the image, which has 3.0 GiB; give it more with --disk-size"))
+    }
+
+    @Test("a console without a directory is refused before the machine starts")
+    func noConsole() async throws {
+        let directory = work.path.appending("nowhere")
+        #expect(
+            try await refusal(["--console", directory.appending("console").string]).contains(
+                "\(directory): there is no directory for the console's file; make it"))
+    }
+
+    @Test(
+        "options that contradict each other or go too far are named",
+        arguments: [
+            (["--timeout", "5"], "--timeout goes with --verdict."),
+            (["--memory", "10"], "--memory is 256 to 65536 MiB."),
+            (["--forward", "8080:80", "--forward", "8080:81"], "port 8080 is forwarded twice"),
+            (["--forward", "99999:80"], "'99999:80' is not HOST:GUEST, such as 8080:80; a port is 1 to 65535"),
+        ])
+    func usage(arguments: [String], message: String) async throws {
+        let outcome = try await Command(
+            TestImage.executable("ballast").string, ["run", disk.string] + arguments
+        ).outcome()
+        #expect(outcome.status == 64)
+        #expect(outcome.errorText.hasPrefix("Error: \(message)"), "\(outcome.errorText)")
+    }
+
+    @Test("the console's last lines come without control sequences, and each wait once")
+    func consoleText() {
+        let console =
+            "\u{1B}[2J\u{1B}[01;01H\u{1B}[=3hBdsDxe: starting\r\n\r\n\u{1B}]0;title\u{07}[\u{1B}[0;32m  OK  \u{1B}[0m] Mounted\r\n"
+            + "\rfirst\r\u{1B}[Ksecond\r\n"
+            + (1...30).map { "\u{1B}[K[ *** ] (1 of 2) A start job is running for dev (\($0)s / 1min)\r\n" }.joined()
+            + "\u{1B}["
+        #expect(
+            ConsoleText.tail(of: Array(console.utf8), lines: 40) == [
+                "BdsDxe: starting", "[  OK  ] Mounted", "second",
+                "[ *** ] (1 of 2) A start job is running for dev (30s / 1min)",
+            ])
+        #expect(ConsoleText.tail(of: Array("a\nb\nc\n".utf8), lines: 2) == ["b", "c"])
+        #expect(ConsoleText.tail(of: [0x1B, 0xFF, 0x0A, 0x00], lines: 2) == [])
     }
 
     @Test("a port that something listens on is named")

@@ -91,6 +91,18 @@ struct PublishingTests {
         #expect(results[0] == results[1])
     }
 
+    @Test("a directory that holds something else does not become a repository")
+    func notEmpty() async throws {
+        let directory = try TemporaryDirectory()
+        _ = try FakeBuild.write(to: directory.path, version: "1.0")
+        let before = try directory.path.directoryEntries().sorted()
+        let fault = #expect(throws: PublishingFault.self) {
+            try Repository(directory.path).initialize(keys: try FakeBuild.keys(), now: now)
+        }
+        #expect(fault?.message.contains("', which is not a repository's") == true)
+        #expect(try directory.path.directoryEntries().sorted() == before)
+    }
+
     @Test("a version is published once, and a second attempt changes nothing")
     func twice() async throws {
         let directory = try TemporaryDirectory()
@@ -162,6 +174,20 @@ struct PublishingTests {
         let own = try SHA256Digest.ofFile(path.appending("metadata/1.root.json")).digest
         #expect(try await publish("1.1", trusting(own)) == [])
         let foreign = try await publish("1.2", revokes: ["0.7"], trusting(SHA256Digest(of: "another".utf8)))
+        // Whoever asks for it gets no such release.
+        let regretted = directory.path.appending("build-1.2.5")
+        try FakeBuild.write(to: regretted, version: "1.2.5", blocks: 8)
+        var strict = Repository.Options(channels: ["stable"])
+        strict.refusesWarnings = true
+        let options = strict
+        let before = try files(path)
+        let refused = await #expect(throws: PublishingFault.self) {
+            try await repository.publish(try BuildDescription(regretted), options: options, keys: keys, now: now)
+        }
+        #expect(refused?.code == .badRequest)
+        #expect(refused?.message.hasPrefix(plain.joined(separator: "; ")) == true)
+        #expect(refused?.remedy == "what is published never changes; '--accept-warnings' publishes it all the same")
+        #expect(try files(path) == before)
         #expect(foreign.first == "0.7 is revoked and was never published here")
         #expect(foreign.last?.hasPrefix("the root metadata that the image trusts is not this repository's") == true)
 

@@ -1,0 +1,64 @@
+import Fault
+import FileTree
+import Manifest
+
+/// The units and programs that health checks look at: one that the image does not have would fail on each host.
+struct HealthTargets {
+    let manifest: Manifest
+
+    /// Kinds of units that come from packages. Those of other kinds may be made at boot: mounts, devices, scopes.
+    private static let kinds = ["service", "socket", "timer", "path", "target"]
+    private static let unitDirectories = [
+        "usr/lib/systemd/system", "usr/local/lib/systemd/system", "etc/systemd/system",
+    ]
+
+    /// Refuses a check whose unit or program `tree` does not have.
+    func check(_ tree: FileTree) throws(AssemblyFault) {
+        for check in manifest.health {
+            switch check.probe {
+            case .unit(let unit): try self.check(unit: unit, of: check.name, tree)
+            case .command(let arguments):
+                guard let program = arguments.first else { continue }
+                try self.check(program: program, of: check.name, tree)
+            case .http, .tcp, .containerd: break
+            }
+        }
+    }
+
+    private func check(unit: String, of name: String, _ tree: FileTree) throws(AssemblyFault) {
+        guard let kind = unit.split(separator: ".").last, Self.kinds.contains(String(kind)) else { return }
+        let file = Customization.template(of: unit)
+        let names = Set(
+            Self.unitDirectories.flatMap { directory in
+                tree.descendants(of: directory).map { String($0.dropFirst(directory.utf8.count + 1)) }
+            })
+        let isScript = unit.hasSuffix(".service") && tree["etc/init.d/\(unit.dropLast(8))"] != nil
+        guard !names.contains(unit), !names.contains(file), !isScript else { return }
+        throw AssemblyFault(
+            .missing, "the health check '\(name)' looks at the unit '\(unit)', and no package or overlay has it",
+            at: manifest.place(ofHealthCheck: name, key: "unit") ?? .named(name),
+            remedy: Spelling.nearest(to: unit, among: names.filter { !$0.contains("/") }).map {
+                "did you mean '\($0)'?"
+            }
+                ?? "add the package that has it to 'packages.install'")
+    }
+
+    private func check(program: String, of name: String, _ tree: FileTree) throws(AssemblyFault) {
+        // What is elsewhere, below /var or /run, may come to be on the host.
+        guard ["/usr/", "/bin/", "/sbin/", "/lib"].contains(where: program.hasPrefix) else { return }
+        let what: String
+        switch tree.resolve(program).flatMap({ tree[$0] }) {
+        case nil: what = "no package or overlay has it"
+        case let inode?:
+            guard case .regular = inode.kind, inode.permissions & 0o111 != 0 else {
+                what = "it is not an executable file"
+                break
+            }
+            return
+        }
+        throw AssemblyFault(
+            .missing, "the health check '\(name)' runs '\(program)', and \(what)",
+            at: manifest.place(ofHealthCheck: name, key: "command") ?? .named(name),
+            remedy: "correct its path, or add the package that has it to 'packages.install'")
+    }
+}
