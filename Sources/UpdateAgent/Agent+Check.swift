@@ -91,11 +91,11 @@ extension Agent {
         where release.name.product == settings.product && release.name.architecture == settings.architecture {
             for version in release.revokes { revoked[version.description] = release.name.version.description }
         }
-        // Before the state forgets it: a power cut in between must not leave an entry that boots.
-        if let pending = try state.read().pending?.version, pending != running, revoked[pending] != nil {
+        return try change { known throws(UpdateAgentFault) in
+            // Before the state forgets it: a power cut in between must not leave an entry that boots.
+            guard let pending = known.pending?.version, pending != running, revoked[pending] != nil else { return }
             try retire(pending)
-        }
-        return try state.change { state in
+        } _: { state in
             state.setRevoked(revoked)
             if let pending = state.pending, pending.version != running, let revoker = revoked[pending.version] {
                 state.pending = nil

@@ -123,10 +123,11 @@ extension Agent {
                 .invalid, "\(version) is what runs here",
                 remedy: "'ballastctl rollback' goes back from it and denies it")
         }
-        // Before the state forgets it: a power cut in between must not leave an entry that boots. A running job does so itself.
-        if try state.read().pending?.version == version, live.withLock({ $0.job }) == nil { try retire(version) }
         let cause = reason.flatMap { $0.isEmpty ? nil : String($0.prefix(400)) } ?? "an operator denied it"
-        let standing = try change { state -> PendingRollback? in
+        let standing = try change { known throws(UpdateAgentFault) in
+            // Before the state forgets it: a power cut in between must not leave an entry that boots.
+            if known.pending?.version == version { try retire(version) }
+        } _: { state -> PendingRollback? in
             if let rollback = state.rollback, rollback.target == version { return rollback }
             state.deny(version, cause: cause, at: host.now())
             if state.pending?.version == version {

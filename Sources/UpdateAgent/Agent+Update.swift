@@ -101,9 +101,11 @@ extension Agent {
                     enter: { phase throws(UpdateAgentFault) in
                         try self.enter(phase)
                         meter.enter(phase)
-                    }, clear: { () throws(UpdateAgentFault) in _ = try self.state.change { $0.pending = nil } },
-                    advance: { meter.advance(done: $0, fetched: $1) },
-                    activate: { () throws(UpdateAgentFault) in try self.prepareActivation(of: version) })
+                    },
+                    clear: { body throws(UpdateAgentFault) in
+                        try self.change(before: { _ throws(UpdateAgentFault) in try body() }) { $0.pending = nil }
+                    }, advance: { meter.advance(done: $0, fetched: $1) },
+                    activate: { body throws(UpdateAgentFault) in try self.activate(version, body) })
             ).run()
             return try finish(version, hasFetched: hasFetched, meter: meter)
         } catch {
@@ -123,18 +125,23 @@ extension Agent {
         try change { $0.phase = phase }
     }
 
-    /// On disk before the version can boot: what it is to be compared with afterwards.
-    private func prepareActivation(of version: String) throws(UpdateAgentFault) {
+    /// On disk before `body` lets the version boot: what it is to be compared with afterwards. Who denies it comes before both,
+    /// and it does not boot, or after both, and takes its entry back.
+    private func activate(
+        _ version: String, _ body: () throws(UpdateAgentFault) -> Void
+    ) throws(UpdateAgentFault) {
         // What earlier attempts of the same version left would be taken for this one's.
         try? host.paths.healthReport(of: version).removeTree()
         try? host.paths.journal(of: version).removeTree()
-        let denial = try change { state -> DeniedVersion? in
+        _ = try change { state -> DeniedVersion? in
             if let denial = state.denial(of: version) { return denial }
             state.pending = PendingActivation(
                 version: version, previous: running, tries: settings.tries, bootIdentifier: host.bootIdentifier)
             return nil
+        } after: { denial throws(UpdateAgentFault) in
+            if let denial { throw Self.denied(denial) }
+            try body()
         }
-        if let denial { throw Self.denied(denial) }
     }
 
     static func denied(_ denial: DeniedVersion) -> UpdateAgentFault {
@@ -155,7 +162,7 @@ extension Agent {
         event.bytes = meter.fetched
         event.seconds = seconds
         let done = event
-        // An operator may have denied it at the last moment, when its entry was there already.
+        // An operator may have denied it since its entry is there, and has taken that back then.
         let denial = try change { state -> DeniedVersion? in
             if let denial = state.denial(of: version) { return denial }
             state.record(done)
@@ -163,10 +170,7 @@ extension Agent {
             state.phase = settled(state)
             return nil
         }
-        if let denial {
-            try retire(version)
-            throw Self.denied(denial)
-        }
+        if let denial { throw Self.denied(denial) }
         return UpdateResult(
             outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
             seconds: seconds, isRebooting: false)

@@ -156,6 +156,26 @@ public final class Agent: UpdateService {
         return result
     }
 
+    /// Does what has to be on the boot partition before the state changes, as ``StateFile/change(before:_:after:)`` has it.
+    @discardableResult
+    func change<Result>(
+        before: (AgentState) throws(UpdateAgentFault) -> Void, _ body: (inout AgentState) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        let result = try state.change(before: before, body, after: { _ in })
+        notify()
+        return result
+    }
+
+    /// Does what may only be on the boot partition once the state says so, as ``StateFile/change(before:_:after:)`` has it.
+    @discardableResult
+    func change<Result>(
+        _ body: (inout AgentState) -> Result, after: (Result) throws(UpdateAgentFault) -> Void
+    ) throws(UpdateAgentFault) -> Result {
+        // What was saved is so even where what comes after it is not.
+        defer { notify() }
+        return try state.change(before: { _ in }, body, after: after)
+    }
+
     // MARK: Jobs
 
     /// Runs `body` while no other job runs, neither here nor in another process.

@@ -28,12 +28,12 @@ struct SlotUpdate {
     struct Observer {
         /// The update has come to this step. What it saves is on disk before the step begins.
         var enter: (AgentPhase) throws(UpdateAgentFault) -> Void
-        /// Nothing but the version that runs can boot any more.
-        var clear: () throws(UpdateAgentFault) -> Void
+        /// Does `body`, after which nothing but the version that runs can boot.
+        var clear: (_ body: () throws(UpdateAgentFault) -> Void) throws(UpdateAgentFault) -> Void
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
-        /// The version is about to become bootable: step 7 comes next.
-        var activate: () throws(UpdateAgentFault) -> Void
+        /// Does `body`, step 7, which makes the version bootable.
+        var activate: (_ body: () throws(UpdateAgentFault) -> Void) throws(UpdateAgentFault) -> Void
     }
 
     let release: ReleaseDocument
@@ -68,8 +68,7 @@ struct SlotUpdate {
         try checkSpace(slot, index)
         try requireRunningEntry()
         try observer.enter(.staging(version: version))
-        try clear(slot)
-        try observer.clear()
+        try observer.clear { () throws(UpdateAgentFault) in try clear(slot) }
         try writeImage(index, to: slot)
         try writeTree(to: slot)
         try identify(slot)
@@ -248,17 +247,16 @@ struct SlotUpdate {
             guard case .bad(let done) = try entries.entry(of: version)?.name.standing, done > 0 else { return }
             try entries.setStanding(.bad(done: 0), of: version)
         }
-        if isKernelPresent {
-            try observer.activate()
+        if !isKernelPresent { try writeKernel() }
+        try observer.activate { () throws(UpdateAgentFault) in
             try Self.booting { () throws(BootControlFault) in
-                try entries.setStanding(.trying(left: tries, done: 0), of: version)
+                let standing = BootEntryName.Standing.trying(left: tries, done: 0)
+                if isKernelPresent {
+                    try entries.setStanding(standing, of: version)
+                } else {
+                    try entries.activate(version: version, standing: standing)
+                }
             }
-            return
-        }
-        try writeKernel()
-        try observer.activate()
-        try Self.booting { () throws(BootControlFault) in
-            try entries.activate(version: version, standing: .trying(left: tries, done: 0))
         }
     }
 

@@ -24,16 +24,33 @@ struct StateFile: Sendable {
 
     /// Lets `body` change the state, and returns when the outcome is on the medium.
     func change<Result>(_ body: (inout AgentState) -> Result) throws(UpdateAgentFault) -> Result {
-        try attempt { () throws(FileIOFault) in
+        try change(before: { _ in }, body, after: { _ in })
+    }
+
+    /// The same together with what belongs to it on the boot partition, so that nobody sees, or changes, one without the other.
+    /// None of the three may ask for the state, which is locked until the last one returns.
+    ///
+    /// - Parameters:
+    ///   - before: given the state as it is; where it throws, nothing is changed.
+    ///   - after: given what `body` returned, when the outcome is on the medium, where it stays if this throws.
+    func change<Result>(
+        before: (AgentState) throws(UpdateAgentFault) -> Void, _ body: (inout AgentState) -> Result,
+        after: (Result) throws(UpdateAgentFault) -> Void
+    ) throws(UpdateAgentFault) -> Result {
+        let (lock, known) = try attempt { () throws(FileIOFault) in
             try directory.makeDirectories()
             let lock = try Self.lock(directory.appending("state.lock"))
-            defer { _ = lock }
-            let before = try load()
-            var state = before
-            let result = body(&state)
-            if state != before || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
-            return result
+            return (lock, try load())
         }
+        defer { _ = lock }
+        try before(known)
+        var state = known
+        let result = body(&state)
+        try attempt { () throws(FileIOFault) in
+            if state != known || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
+        }
+        try after(result)
+        return result
     }
 
     /// What a file holds that is no state is put aside, for a person to look at; a host without a past is better than none.

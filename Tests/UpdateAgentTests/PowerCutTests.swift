@@ -1,10 +1,12 @@
 import BootControl
 import Cryptography
+import Dispatch
 import Fault
 import FileIO
 import PartitionTable
 import Publishing
 import Release
+import Synchronization
 import SystemPackage
 import Testing
 import Trust
@@ -111,6 +113,69 @@ struct PowerCutTests {
         try await repository.publish(new) { $0.frameSize = 1 << 17 }
         let positions = try await onOwnThread { try self.cutRollback(way, repository, old: old, new: new) }
         #expect(positions >= 2)
+    }
+
+    @Test("after a version was denied, at any moment of its update, leaves nothing of it that boots")
+    func denial() async throws {
+        let old = try TestImage(version: "1.0", blocks: 40)
+        let new = try TestImage(version: "1.1", blocks: 40)
+        let all = try TemporaryDirectory()
+        let repository = try TestRepository(in: all.path)
+        try await repository.publish(new) { $0.frameSize = 1 << 17 }
+        let (flaws, steps) = try await onOwnThread { try self.denyEverywhere(repository, old: old, new: new) }
+        #expect(flaws == [])
+        #expect(steps > 15)
+    }
+
+    /// - Returns: what was wrong, and how many writes and flushes an update has.
+    private func denyEverywhere(
+        _ repository: TestRepository, old: TestImage, new: TestImage
+    ) throws -> (flaws: [String], steps: Int) {
+        let flaws = Mutex<[String]>([])
+        for position in 1..<200 {
+            let directory = try TemporaryDirectory()
+            let machine = SimulatedMachine(running: old, slotSize: 1 << 20, veritySize: 1 << 16)
+            let host = try TestHost(
+                in: directory.path, machine: machine, source: TestSource(repository), images: [old, new])
+            let agent = try host.agent()
+            let isDenied = Atomic(false)
+            let isOver = DispatchSemaphore(value: 0)
+            machine.observe { step in
+                if step == position {
+                    DispatchQueue(label: "operator").async {
+                        if (try? agent.deny("1.1", reason: "it is bad")) != nil {
+                            isDenied.store(true, ordering: .releasing)
+                        }
+                        isOver.signal()
+                    }
+                    // Where the denial has to wait for the update, that goes on.
+                    if isOver.wait(timeout: .now() + 0.1) == .success { isOver.signal() }
+                }
+                guard isDenied.load(ordering: .acquiring) else { return }
+                let media = [(SimulatedMachine.Loss.all, UInt64(0)), (.none, 0)] + (0..<8).map { (.some, $0) }
+                for (loss, seed) in media {
+                    let names = machine.mediaAfterCut(loss, seed: seed).files.keys
+                    let boots = names.compactMap { BootEntryName(fileName: $0) }.filter { name in
+                        if case .bad = name.standing { false } else { name.version == "1.1" }
+                    }
+                    guard !boots.isEmpty else { continue }
+                    flaws.withLock { $0.append("denied at \(position), and a cut after \(step) boots \(boots)") }
+                }
+            }
+            let outcome = Result { try agent.update { _ in } }
+            let steps = machine.count
+            machine.observe(nil)
+            guard position <= steps else {
+                #expect(try outcome.get().outcome == .staged)
+                return (flaws.withLock { $0 }, steps)
+            }
+            isOver.wait()
+            let wasDenied = isDenied.load(ordering: .acquiring)
+            #expect(wasDenied)
+            #expect(try host.boot() == "1.0", "denied at \(position)")
+            #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+        }
+        throw UpdateAgentFault(.invalid, "no update came to its end")
     }
 
     /// - Returns: how many cuts there were.

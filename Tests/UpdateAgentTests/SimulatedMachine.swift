@@ -28,6 +28,7 @@ final class SimulatedMachine: TestMachine {
         var cutAt: Int?
         var isCut = false
         var running = 0
+        var onStep: (@Sendable (Int) -> Void)?
     }
 
     private struct Change {
@@ -77,6 +78,14 @@ final class SimulatedMachine: TestMachine {
         }
     }
 
+    /// After each write or flush `body` is called with its number.
+    func observe(_ body: (@Sendable (Int) -> Void)?) {
+        state.withLock { state in
+            state.onStep = body
+            state.count = 0
+        }
+    }
+
     /// What the media hold when power comes back: of the writes that were not flushed, those that `loss` leaves, as `seed`
     /// has it. Nothing is changed by asking.
     func mediaAfterCut(_ loss: Loss, seed: UInt64) -> Media {
@@ -111,13 +120,15 @@ final class SimulatedMachine: TestMachine {
 
     /// - Returns: false when power is gone.
     private func step(_ body: (inout State) -> Void) -> Bool {
-        state.withLock { state in
+        let (isDone, number, observer) = state.withLock { state -> (Bool, Int, (@Sendable (Int) -> Void)?) in
             if let cutAt = state.cutAt, state.count >= cutAt { state.isCut = true }
-            guard !state.isCut else { return false }
+            guard !state.isCut else { return (false, state.count, nil) }
             state.count += 1
             body(&state)
-            return true
+            return (true, state.count, state.onStep)
         }
+        observer?(number)
+        return isDone
     }
 
     private func write(_ medium: Medium, _ apply: @escaping @Sendable (inout Media) -> Void) -> Bool {
