@@ -87,7 +87,7 @@ let package = Package(
         library("Release", ["Fault", "JSON", "Cryptography", "Compression", "Trust", "FileIO", system]),
 
         // Builder.
-        library("Manifest", ["Fault", "JSON", "Cryptography", "FileIO", yams, system]),
+        library("Manifest", ["Fault", "Terminal", "JSON", "Cryptography", "FileIO", yams, system]),
         library(
             "DebianArchive",
             [
@@ -100,7 +100,7 @@ let package = Package(
                 "Fault", "Terminal", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree",
                 "Erofs",
                 "Verity",
-                "PartitionTable", "UnifiedKernel", "Manifest", "DebianArchive", "CLinux", system,
+                "PartitionTable", "UnifiedKernel", "Release", "Manifest", "DebianArchive", "CLinux", system,
             ]),
         library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", subprocess, system]),
         library(
@@ -155,7 +155,7 @@ let package = Package(
                 "Verity", system,
             ]),
         tests("JSONTests", ["Fault", "JSON"]),
-        tests("ManifestTests", ["Fault", "JSON", "FileIO", "Cryptography", "Manifest", system]),
+        tests("ManifestTests", ["Fault", "Terminal", "JSON", "FileIO", "Cryptography", "Manifest", system]),
         tests(
             "DebianArchiveTests",
             ["Fault", "JSON", "FileIO", "Command", "Cryptography", "Manifest", "DebianArchive", system]),

@@ -9,6 +9,7 @@ package import FileTree
 import Glibc
 import JSON
 public import Manifest
+import Release
 public import SystemPackage
 import Terminal
 import UnifiedKernel
@@ -199,16 +200,14 @@ public struct ImageBuild: Sendable {
     }
 
     private func checkVersion() throws(AssemblyFault) {
-        let allowed = version.utf8.allSatisfy {
-            UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0
-                || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= $0 || ".-^~".utf8.contains($0)
+        do throws(ReleaseFault) { _ = try ImageVersion(version) } catch {
+            throw AssemblyFault(.invalidRequest, error.message, at: .named("--version"), remedy: error.remedy)
         }
         // The label of a GPT partition has 36 UTF-16 units.
-        guard allowed, !version.isEmpty, identity.label.utf16.count <= 36 else {
+        guard identity.label.utf16.count <= 36 else {
             throw AssemblyFault(
                 .invalidRequest, "'\(version)' cannot be the version of '\(manifest.product)'", at: .named("--version"),
-                remedy:
-                    "use letters, digits and '.-^~', so that '\(manifest.product)_VERSION' has at most 36 characters")
+                remedy: "make it shorter, so that '\(manifest.product)_VERSION' has at most 36 characters")
         }
     }
 

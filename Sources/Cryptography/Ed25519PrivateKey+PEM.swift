@@ -51,7 +51,9 @@ extension Ed25519PrivateKey {
             }
         } catch {
             guard error.code == .exists else {
-                throw CryptographyFault(.file, "the key could not be written", cause: error)
+                throw CryptographyFault(
+                    .file, "the key could not be written",
+                    remedy: error.code == .notFound ? "make the directory first" : nil, cause: error)
             }
             throw CryptographyFault(
                 .exists, "there is a file already, and a key is never overwritten", at: .path(path.string),
@@ -65,7 +67,8 @@ extension Ed25519PrivateKey {
         do throws(FileIOFault) {
             text = try path.contents(limit: 1 << 16)
         } catch {
-            throw CryptographyFault(.file, "the key could not be read", cause: error)
+            throw CryptographyFault(
+                .file, "the key could not be read", remedy: "name a key's file, such as keys/root.pem", cause: error)
         }
         do throws(CryptographyFault) {
             try self.init(pem: text, passphrase: passphrase)

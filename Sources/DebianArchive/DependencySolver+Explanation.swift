@@ -4,17 +4,21 @@ import Fault
 extension DependencySolver {
     /// Why there is no solution, as the chain from what was asked for to what is missing or in the way.
     func explain(
-        _ solver: UnsafeMutablePointer<Solver>, roots: [String], refused: Set<String>
+        _ solver: UnsafeMutablePointer<Solver>, roots: [String], refused: Set<String>, _ request: Request
     ) -> DebianArchiveFault {
         var sentences: [String] = []
+        var place: Place?
         for problem in 1...max(1, Int32(solver_problem_count(solver))) {
             let rules = rules(of: problem, in: solver)
             let sentence = sentence(for: rules, roots: roots, refused: refused)
             if let sentence, !sentences.contains(sentence) { sentences.append(sentence) }
+            let forbidden = refusal(in: rules, refused: refused).map { name(of: $0.provider) }
+            place = place ?? forbidden.flatMap(request.placeOfRefusal)
         }
         if sentences.isEmpty { sentences = ["the packages exclude one another"] }
         return DebianArchiveFault(
             .unsatisfiable, "the packages cannot be installed together: " + sentences.joined(separator: "; also "),
+            at: place,
             remedy: !held.isEmpty
                 ? "move what is in the way too, with --update, or lock everything anew"
                 : "correct packages.install, packages.remove or distribution.suites in the manifest")
@@ -47,9 +51,7 @@ extension DependencySolver {
         for rule in rules where rule.kind == SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP {
             return "\(chain(rule.source)) -> \(dependency(rule.dependency)), which \(absence(of: rule.dependency))"
         }
-        for rule in rules where rule.kind == SOLVER_RULE_PKG_REQUIRES {
-            let providers = providers(of: rule.dependency)
-            guard !providers.isEmpty, providers.allSatisfy({ refused.contains(name(of: $0)) }) else { continue }
+        if let (rule, _) = refusal(in: rules, refused: refused) {
             return "\(chain(rule.source)) -> \(dependency(rule.dependency)), which packages.remove forbids"
         }
         for rule in rules where rule.kind == SOLVER_RULE_PKG_CONFLICTS || rule.kind == SOLVER_RULE_PKG_OBSOLETES {
@@ -57,6 +59,18 @@ extension DependencySolver {
         }
         for rule in rules where rule.kind == SOLVER_RULE_PKG_NOT_INSTALLABLE {
             return "\(chain(rule.source)) is not for this architecture"
+        }
+        return nil
+    }
+
+    /// A dependency that only refused packages satisfy, and the first of these.
+    private func refusal(in rules: [Rule], refused: Set<String>) -> (rule: Rule, provider: Id)? {
+        for rule in rules where rule.kind == SOLVER_RULE_PKG_REQUIRES {
+            let providers = providers(of: rule.dependency)
+            guard let first = providers.first, providers.allSatisfy({ refused.contains(name(of: $0)) }) else {
+                continue
+            }
+            return (rule, first)
         }
         return nil
     }

@@ -25,15 +25,19 @@ package struct DependencySolver {
         package var installsRecommends: Bool
         /// Where a name was asked for.
         package var place: (String) -> Place?
+        /// Where a name was refused.
+        package var placeOfRefusal: (String) -> Place?
 
         package init(
             install: [String], refuse: [String], installsRecommends: Bool,
-            place: @escaping (String) -> Place? = { _ in nil }
+            place: @escaping (String) -> Place? = { _ in nil },
+            placeOfRefusal: @escaping (String) -> Place? = { _ in nil }
         ) {
             self.install = install
             self.refuse = refuse
             self.installsRecommends = installsRecommends
             self.place = place
+            self.placeOfRefusal = placeOfRefusal
         }
     }
 
@@ -99,7 +103,7 @@ package struct DependencySolver {
         if let both = request.install.first(where: refused.contains) {
             throw DebianArchiveFault(
                 .unsatisfiable, "'\(both)' is both in packages.install and in packages.remove",
-                remedy: "take it out of one of them")
+                at: request.placeOfRefusal(both), remedy: "take it out of one of them")
         }
         let base = candidates.base.filter { !refused.contains($0) }
         let roots = base + request.install
@@ -120,7 +124,7 @@ package struct DependencySolver {
         defer { solver_free(solver) }
         solver_set_flag(solver, SOLVER_FLAG_IGNORE_RECOMMENDED, request.installsRecommends ? 0 : 1)
         guard solver_solve(solver, &jobs) == 0 else {
-            throw explain(solver, roots: roots, refused: refused)
+            throw explain(solver, roots: roots, refused: refused, request)
         }
         guard let transaction = solver_create_transaction(solver) else {
             throw DebianArchiveFault(.system, "libsolv gave no result")

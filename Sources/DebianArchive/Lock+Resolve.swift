@@ -53,7 +53,7 @@ extension Lock {
                 place: { name in
                     manifest.place(of: "packages.install", element: name)
                         ?? (name == manifest.kernel.package ? manifest.place(of: "kernel.package") : nil)
-                }))
+                }, placeOfRefusal: { manifest.place(of: "packages.remove", element: $0) }))
         return Lock(
             architecture: manifest.architecture.rawValue,
             suites: releases.map { LockedSuite(name: $0.suite, date: $0.date, digest: $0.digest) },

@@ -1,6 +1,7 @@
 public import Fault
 import Glibc
 public import SystemPackage
+import Terminal
 
 extension Manifest {
     /// Reads the manifest at `path` and all that it includes.

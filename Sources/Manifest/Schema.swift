@@ -1,4 +1,5 @@
 package import JSON
+import Terminal
 
 /// What a manifest may say at one place, described once: validation, merging, the JSON Schema and the reference are all read
 /// from it.

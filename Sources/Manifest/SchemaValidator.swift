@@ -1,6 +1,7 @@
 import Fault
 import FileIO
 import SystemPackage
+import Terminal
 
 /// Checks one manifest file's nodes against the schema. It goes on after a problem, so that one run reports all of them.
 package struct SchemaValidator {

@@ -63,6 +63,8 @@ public struct KeySet: Sendable {
                 keys[role] = key
             }
         } catch {
+            // Nothing is signed by them yet, and with some of them there nobody could make the rest.
+            for role in keys.keys { try? path(of: role, in: directory).removeTree() }
             throw PublishingFault(.key, "the keys cannot be made", cause: error)
         }
         return KeySet(keys)
@@ -73,7 +75,8 @@ public struct KeySet: Sendable {
         let place = Place.path(Self.path(of: role, in: directory).string)
         guard let key = keys[role] else {
             throw PublishingFault(
-                .key, "the \(role.rawValue) key is missing", at: place, remedy: "name the directory with --keys")
+                .key, "the \(role.rawValue) key is missing", at: place,
+                remedy: "name the directory that has it with --keys, or make new keys with 'ballast key generate'")
         }
         guard let root else { return key }
         let names = root.keys(of: role)

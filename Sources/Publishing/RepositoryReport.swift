@@ -106,18 +106,10 @@ public struct RepositoryReport: Sendable {
         if !release.revokes.isEmpty { parts.append("revokes \(list(release.revokes))") }
         if let agent = release.minimumAgent { parts.append("agent \(agent)") }
         if let rollout = release.rollout {
-            let steps = rollout.ramp.map { "\($0.percent) % after \(Self.time($0.delay))" }
+            let steps = rollout.ramp.map { "\($0.percent) % after \(Quantity.text(seconds: $0.delay))" }
             parts.append("from \(rollout.start)" + (steps.isEmpty ? "" : " (\(steps.joined(separator: ", ")))"))
         }
         return parts.joined(separator: "; ")
-    }
-
-    private static func time(_ seconds: Int64) -> String {
-        for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)]
-        where seconds != 0 && seconds % factor == 0 {
-            return "\(seconds / factor)\(unit)"
-        }
-        return "\(seconds)s"
     }
 
     private static func transferSize(_ release: ReleaseDocument) -> Int64 {

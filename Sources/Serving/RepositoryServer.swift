@@ -32,14 +32,23 @@ public struct RepositoryServer: Sendable {
 
     /// Serves until the process is told to end.
     ///
-    /// - Parameter onListening: called with the address once connections are accepted: `http://127.0.0.1:8080`.
-    public func run(onListening: @escaping @Sendable (String) -> Void) async throws(ServingFault) {
+    /// - Parameters:
+    ///   - onRequest: called with a line for each request as its answer begins: `127.0.0.1 GET /metadata/timestamp.json 200 512`,
+    ///     the bytes last. From any thread.
+    ///   - onListening: called with the address once connections are accepted: `http://127.0.0.1:8080`.
+    public func run(
+        onRequest: @escaping @Sendable (String) -> Void = { _ in }, onListening: @escaping @Sendable (String) -> Void
+    ) async throws(ServingFault) {
         let root = root
         let host = host
         var logger = Logger(label: "ballast")
         logger.logLevel = .critical
         let application = Application(
-            responder: CallbackResponder<BasicRequestContext> { request, _ in Self.respond(to: request, root: root) },
+            responder: CallbackResponder<Context> { request, context in
+                let response = Self.respond(to: request, root: root)
+                onRequest(Self.line(of: request, from: context.peer, answeredWith: response))
+                return response
+            },
             configuration: ApplicationConfiguration(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in
                 let address = host.contains(":") ? "[\(host)]" : host
@@ -51,7 +60,36 @@ public struct RepositoryServer: Sendable {
         } catch {
             throw ServingFault(
                 .address, "cannot listen on port \(port) of \(host)", remedy: "choose another --port or --host",
-                cause: (error as? IOError).map { Errno(rawValue: $0.errnoCode) } ?? error)
+                cause: Self.cause(of: error))
+        }
+    }
+
+    /// A request and who sent it.
+    private struct Context: RequestContext {
+        var coreContext: CoreRequestContextStorage
+        let peer: String
+
+        init(source: ApplicationRequestContextSource) {
+            coreContext = CoreRequestContextStorage(source: source)
+            peer = source.channel.remoteAddress?.ipAddress ?? "-"
+        }
+    }
+
+    private static func line(of request: Request, from peer: String, answeredWith response: Response) -> String {
+        // What a client sends must not do anything to the terminal that it is shown on.
+        let path = request.uri.string.unicodeScalars.prefix(200).map { scalar in
+            scalar.isASCII && scalar.value > 0x20 && scalar.value != 0x7F ? String(scalar) : "?"
+        }
+        let size = response.headers[.contentLength] ?? "0"
+        return "\(peer) \(request.method.rawValue.prefix(16)) \(path.joined()) \(response.status.code) \(size)"
+    }
+
+    /// What a person makes something of in `error`.
+    private static func cause(of error: any Error) -> any Error {
+        switch error {
+        case let error as IOError: Errno(rawValue: error.errnoCode)
+        case is SocketAddressError: ServingFault(.address, "no such host")
+        default: error
         }
     }
 

@@ -6,6 +6,10 @@ import Synchronization
 /// without anybody who looks after it, and no working directory with gigabytes in it.
 public enum EndingSignals {
     private static let numbers = [SIGTERM, SIGINT, SIGHUP]
+    private static let received = Mutex<Int32?>(nil)
+
+    /// What a shell shows of a process that such a signal has ended, once one has come: 130 for SIGINT.
+    public static var exitStatus: Int32? { received.withLock { $0.map { 128 + $0 } } }
 
     /// The result of `body`, which is cancelled when this process is asked to end.
     public static func cancelling<Result: Sendable>(
@@ -48,7 +52,10 @@ public enum EndingSignals {
         let queue = DispatchQueue(label: "io.ballast.signals")
         return numbers.map { number in
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler(handler: handler)
+            source.setEventHandler {
+                received.withLock { $0 = $0 ?? number }
+                handler()
+            }
             source.activate()
             return source
         }

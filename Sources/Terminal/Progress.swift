@@ -66,7 +66,8 @@ public final class Progress: Sendable {
                 text += " [" + String(repeating: "#", count: filled) + String(repeating: " ", count: 24 - filled) + "]"
             }
             text += " \(Int(share * 100)) %, \(part(done)) of \(amount(total))"
-            if share < 1, rate > 0 { text += ", \(Int(Double(total - done) / rate) + 1) s left" }
+            // From less than that nothing can be foretold.
+            if share >= 0.02, share < 1, seconds >= 2 { text += ", \(Int(Double(total - done) / rate) + 1) s left" }
         } else {
             text += " \(amount(done))"
         }

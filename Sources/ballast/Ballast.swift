@@ -10,8 +10,9 @@ struct Ballast: AsyncParsableCommand {
         commandName: "ballast",
         abstract: "Builds immutable Linux images from a manifest, signs them and publishes them as static files.",
         discussion: """
-            Every verb takes --verbose, which shows the whole chain of causes after a failure. The exit status is 0 when all is
-            done, 1 after a failure, of which standard error says what, where and what to do, and 64 for a wrong command line.
+            The exit status is 0 when all is done, 1 after a failure, of which standard error says what, where and what to do, 64
+            for a wrong command line, and 128 and a signal's number where that has ended it. 'ballast --version' prints
+            ballast's own version; after a verb, --version is an image's.
 
             Example: ballast lock manifests/containerd.yaml
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
@@ -24,19 +25,19 @@ struct Ballast: AsyncParsableCommand {
         ])
 
     static func main() async {
-        // For every verb alike: the whole chain of causes instead of one line.
-        let arguments = CommandLine.arguments.dropFirst()
-        let isVerbose = arguments.contains("--verbose")
+        let arguments = Array(CommandLine.arguments.dropFirst())
         do {
-            var command = try parseAsRoot(arguments.filter { $0 != "--verbose" })
+            // Not the parser's own, which every verb would inherit.
+            var command = try parseAsRoot(arguments == ["--version"] ? ["version"] : arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
                 try command.run()
             }
         } catch let fault as any AnyFault {
+            let isVerbose = arguments.contains("--verbose")
             StandardStreams.report("ballast: \(isVerbose ? fault.explanation : fault.description)")
-            Glibc.exit(1)
+            Glibc.exit(EndingSignals.exitStatus ?? 1)
         } catch {
             exit(withError: error)
         }

@@ -4,6 +4,7 @@ import DebianArchive
 import Fault
 import FileIO
 import Manifest
+import Release
 import SystemPackage
 import Terminal
 
@@ -36,6 +37,9 @@ struct BuildCommand: AsyncParsableCommand {
     var agent: String?
 
     @OptionGroup var archive: ArchiveOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws { _ = try ImageVersion.all([imageVersion], of: "--version") }
 
     func run() async throws {
         try BuildPrivileges.acquire(

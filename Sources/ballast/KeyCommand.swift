@@ -32,6 +32,7 @@ struct KeyCommand: AsyncParsableCommand {
         var name: String
 
         @OptionGroup var passphrase: PassphraseOptions
+        @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let path = FilePath(name)
@@ -70,6 +71,7 @@ struct KeyCommand: AsyncParsableCommand {
         @OptionGroup var passphrase: PassphraseOptions
 
         @Option(help: "text or json.") var format = OutputFormat.text
+        @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let key = try Ed25519PrivateKey(

@@ -38,6 +38,7 @@ struct LockCommand: AsyncParsableCommand {
 
     @Option(help: "How to print the changes.")
     var format = OutputFormat.text
+    @OptionGroup var common: CommonOptions
 
     func run() async throws {
         let source = FilePath(manifest)

@@ -26,6 +26,7 @@ struct ManifestCheck: ParsableCommand {
 
     @Option(help: "How to print what is found.")
     var format = OutputFormat.text
+    @OptionGroup var common: CommonOptions
 
     func run() throws {
         let results = manifests.map { path in
@@ -94,6 +95,7 @@ struct ManifestShow: ParsableCommand {
 
     @Option(help: "How to print it.")
     var format = OutputFormat.text
+    @OptionGroup var common: CommonOptions
 
     func run() throws {
         let merged = try MergedManifest.load(FilePath(manifest)).mapError(\.fault).get()
@@ -119,6 +121,8 @@ struct ManifestSchema: ParsableCommand {
         abstract: "Prints the JSON Schema of a manifest, for editors.",
         discussion: "Example: ballast manifest schema > ballast.schema.json")
 
+    @OptionGroup var common: CommonOptions
+
     func run() { StandardStreams.print(String(Manifest.jsonSchema.text().dropLast())) }
 }
 
@@ -129,11 +133,7 @@ struct ManifestReference: ParsableCommand {
         abstract: "Prints the reference of all keys as Markdown: docs/manifest.md.",
         discussion: "Example: ballast manifest reference > docs/manifest.md")
 
-    func run() { StandardStreams.print(String(Manifest.reference.dropLast())) }
-}
+    @OptionGroup var common: CommonOptions
 
-/// How a verb prints its result.
-enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case text
-    case json
+    func run() { StandardStreams.print(String(Manifest.reference.dropLast())) }
 }

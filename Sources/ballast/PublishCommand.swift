@@ -42,10 +42,12 @@ struct PublishCommand: AsyncParsableCommand {
     var acceptWarnings = false
     @OptionGroup var signing: SigningOptions
     @OptionGroup var lifetimes: LifetimeOptions
+    @OptionGroup var common: CommonOptions
 
     func validate() throws {
         guard !channel.isEmpty else { throw ValidationError("Name at least one --channel.") }
         _ = try rollout()
+        _ = try versions()
         guard (1...19).contains(level) else { throw ValidationError("zstd's level is 1 to 19, not \(level).") }
     }
 
@@ -70,14 +72,11 @@ struct PublishCommand: AsyncParsableCommand {
         return rollout
     }
 
-    /// Each once, in the order given.
-    private static func versions(_ texts: [String]) throws -> [ImageVersion] {
-        var versions: [ImageVersion] = []
-        for text in texts {
-            let version = try ImageVersion(text)
-            if !versions.contains(version) { versions.append(version) }
-        }
-        return versions
+    private func versions() throws -> (minimumAgent: ImageVersion?, floors: [ImageVersion], revokes: [ImageVersion]) {
+        (
+            try ImageVersion.all(minimumAgent.map { [$0] } ?? [], of: "--minimum-agent").first,
+            try ImageVersion.all(floor, of: "--floor"), try ImageVersion.all(revoke, of: "--revoke")
+        )
     }
 
     func run() async throws {
@@ -89,9 +88,7 @@ struct PublishCommand: AsyncParsableCommand {
             }
         }
         options.level = level
-        options.minimumAgent = try minimumAgent.map { try ImageVersion($0) }
-        options.floors = try Self.versions(floor)
-        options.revokes = try Self.versions(revoke)
+        (options.minimumAgent, options.floors, options.revokes) = try versions()
         options.refusesWarnings = !acceptWarnings
         options.rollout = try rollout()
         let keys = try signing.load([.targets, .snapshot, .timestamp])

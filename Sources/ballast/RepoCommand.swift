@@ -27,6 +27,7 @@ struct RepoCommand: AsyncParsableCommand {
         @Argument(help: "The repository's directory.") var directory: String
         @OptionGroup var signing: SigningOptions
         @OptionGroup var lifetimes: LifetimeOptions
+        @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let keys = try signing.load()
@@ -50,6 +51,7 @@ struct RepoCommand: AsyncParsableCommand {
         @Argument(help: "The repository's directory.") var directory: String
         @OptionGroup var signing: SigningOptions
         @OptionGroup var lifetimes: LifetimeOptions
+        @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let keys = try signing.load()
@@ -74,6 +76,7 @@ struct RepoCommand: AsyncParsableCommand {
 
         @Argument(help: "The repository's directory.") var directory: String
         @Option(help: "text or json.") var format = OutputFormat.text
+        @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let report = try RepositoryReport(Repository(FilePath(directory)))

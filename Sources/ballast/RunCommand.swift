@@ -67,6 +67,7 @@ struct RunCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("How long the guest may take with --verdict: 300 where not given.", valueName: "seconds"))
     var timeout: Int?
+    @OptionGroup var common: CommonOptions
 
     func validate() throws {
         _ = try parsedForwards()

@@ -6,5 +6,7 @@ struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "version", abstract: "Prints ballast's own version.", discussion: "Example: ballast version")
 
+    @OptionGroup var common: CommonOptions
+
     func run() { StandardStreams.print("ballast \(ProgramVersion.current)") }
 }

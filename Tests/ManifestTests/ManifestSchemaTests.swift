@@ -2,6 +2,7 @@ import FileIO
 import JSON
 import Manifest
 import SystemPackage
+import Terminal
 import Testing
 
 @Suite("The schema of manifests")

@@ -1,4 +1,4 @@
-/// Sizes and durations as manifests write them.
+/// Sizes and durations as people write them: in manifests, in options, in reports.
 package enum Quantity {
     /// The bytes in `512 MiB`: a whole number and a binary unit, with or without a space between them.
     package static func bytes(_ text: String) -> Int64? {
@@ -28,8 +28,8 @@ package enum Quantity {
         return text.isEmpty ? nil : Int(exactly: total)
     }
 
-    /// The size that was probably meant by `text`, as a manifest writes it: `2 GiB` for `2G`, `512 MiB` for `512`.
-    static func likelySize(_ text: String) -> String? {
+    /// The size that was probably meant by `text`: `2 GiB` for `2G`, `512 MiB` for `512`.
+    package static func likelySize(_ text: String) -> String? {
         guard let (number, rest) = split(text[...]) else { return nil }
         let unit = rest.drop { $0 == " " }.lowercased()
         switch unit {
@@ -40,8 +40,8 @@ package enum Quantity {
         }
     }
 
-    /// The duration that was probably meant by `text`, as a manifest writes it: `60s` for `60`, `5m` for `5 min`.
-    static func likelyDuration(_ text: String) -> String? {
+    /// The duration that was probably meant by `text`: `60s` for `60`, `5m` for `5 min`.
+    package static func likelyDuration(_ text: String) -> String? {
         guard let (number, rest) = split(text[...]) else { return nil }
         switch rest.drop(while: { $0 == " " }).lowercased() {
         case "", "s", "sec", "secs", "second", "seconds": return "\(number)s"
@@ -52,8 +52,8 @@ package enum Quantity {
         }
     }
 
-    /// `bytes` as a manifest would write it.
-    static func text(bytes: Int64) -> String {
+    /// `bytes` as a person would write it.
+    package static func text(bytes: Int64) -> String {
         for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20)]
         where bytes != 0 && bytes % (Int64(1) << shift) == 0 {
             return "\(bytes >> shift) \(unit)"
@@ -61,9 +61,11 @@ package enum Quantity {
         return "\(bytes >> 10) KiB"
     }
 
-    /// `seconds` as a manifest would write it.
-    static func text(seconds: Int) -> String {
-        for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] where seconds != 0 && seconds % factor == 0 {
+    /// `seconds` as a person would write it.
+    package static func text(seconds: some BinaryInteger) -> String {
+        let seconds = Int64(clamping: seconds)
+        for (unit, factor) in [("d", 86_400), ("h", 3600), ("m", 60)] as [(String, Int64)]
+        where seconds != 0 && seconds % factor == 0 {
             return "\(seconds / factor)\(unit)"
         }
         return "\(seconds)s"
