@@ -104,6 +104,9 @@ enum HostUnits {
         Type=oneshot
         RemainAfterExit=yes
         ExecStart=\(agentPath) good
+        # A host that is not known to be good takes no update.
+        Restart=on-failure
+        RestartSec=30
         StateDirectory=ballast
 
         [Install]

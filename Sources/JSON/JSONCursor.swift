@@ -21,6 +21,14 @@ public struct JSONCursor: Sendable {
         self.source = source
     }
 
+    /// The way to a member: bounded, as a key of a hostile document is as long as that itself, and each of its members would
+    /// have it once more.
+    private func way(to key: String) -> String {
+        let key = key.excerpt()
+        guard !path.isEmpty else { return key }
+        return path.utf8.count > 1000 ? "….\(key)" : "\(path).\(key)"
+    }
+
     /// Parses `text` and stands on its root.
     public init(parsing text: [UInt8], source: String) throws(JSONFault) {
         self.init(try JSONValue(parsing: text, source: source), source: source)
@@ -43,7 +51,7 @@ public struct JSONCursor: Sendable {
     public func optional(_ key: String) throws(JSONFault) -> JSONCursor? {
         guard case .object(let members) = value else { throw expected("an object") }
         guard let member = members[key], member != .null else { return nil }
-        return JSONCursor(value: member, path: path.isEmpty ? key : "\(path).\(key)", source: source)
+        return JSONCursor(value: member, path: way(to: key), source: source)
     }
 
     /// The elements of an array, at most `limit` of them.
@@ -57,7 +65,7 @@ public struct JSONCursor: Sendable {
     public func members() throws(JSONFault) -> [(key: String, value: JSONCursor)] {
         guard case .object(let members) = value else { throw expected("an object") }
         return members.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map {
-            ($0.key, JSONCursor(value: $0.value, path: path.isEmpty ? $0.key : "\(path).\($0.key)", source: source))
+            ($0.key, JSONCursor(value: $0.value, path: way(to: $0.key), source: source))
         }
     }
 
@@ -85,6 +93,6 @@ public struct JSONCursor: Sendable {
     /// Refuses members that no reader knows, so that a misspelt one is not silently without effect.
     public func refuseMembers(except known: Set<String>) throws(JSONFault) {
         guard let stranger = try members().first(where: { !known.contains($0.key) }) else { return }
-        throw unexpected("unknown member '\(stranger.key)'")
+        throw unexpected("unknown member '\(stranger.key.excerpt())'")
     }
 }

@@ -92,9 +92,9 @@ private struct JSONParser {
             guard next == UInt8(ascii: "\"") else { throw malformed("a key in quotes is expected here") }
             let key = try parseString()
             skipSpace()
-            guard take(UInt8(ascii: ":")) else { throw malformed("':' is expected after the key '\(key)'") }
+            guard take(UInt8(ascii: ":")) else { throw malformed("':' is expected after the key '\(key.excerpt())'") }
             guard members.updateValue(try parseValue(depth: depth + 1), forKey: key) == nil else {
-                throw malformed("the key '\(key)' stands twice in one object")
+                throw malformed("the key '\(key.excerpt())' stands twice in one object")
             }
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(members) }
@@ -197,11 +197,11 @@ private struct JSONParser {
         }
         let digits = String(decoding: text[start..<index], as: UTF8.self)
         if isInteger {
-            guard let value = Int64(digits) else { throw malformed("the integer \(digits) is out of range") }
+            guard let value = Int64(digits) else { throw malformed("the integer \(digits.excerpt()) is out of range") }
             return .integer(value)
         }
         guard let value = Double(digits), value.isFinite else {
-            throw malformed("the number \(digits) is out of range")
+            throw malformed("the number \(digits.excerpt()) is out of range")
         }
         return .double(value)
     }

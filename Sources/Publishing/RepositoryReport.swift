@@ -15,7 +15,7 @@ public struct RepositoryReport: Sendable {
     }
 
     private let roles: [Role]
-    private let releases: [(release: ReleaseDocument, channels: [String])]
+    private let releases: [ReleaseDocument]
 
     /// Reads `repository`, verifying it as a client does.
     public init(_ repository: Repository) throws(PublishingFault) {
@@ -29,17 +29,7 @@ public struct RepositoryReport: Sendable {
             role(.snapshot, current.snapshot.version, current.snapshot.expires),
             role(.timestamp, current.timestamp.version, current.timestamp.expires),
         ]
-        var releases: [(release: ReleaseDocument, channels: [String])] = []
-        do {
-            for entry in ReleaseEntry.all(in: current.targets) {
-                let name = entry.name.description
-                let bytes = try current.fetch(name, limit: ReleaseDocument.byteLimit)
-                releases.append((try ReleaseDocument(parsing: bytes, source: name), entry.channels))
-            }
-        } catch {
-            throw PublishingFault(.badRepository, "a release cannot be read", cause: error)
-        }
-        self.releases = releases
+        releases = try current.releases(ReleaseEntry.all(in: current.targets))
     }
 
     /// The report as JSON.
@@ -53,11 +43,12 @@ public struct RepositoryReport: Sendable {
                     ]
                 }),
             "releases": .array(
-                releases.map { release, channels in
+                releases.map { release in
                     [
                         "product": .string(release.product), "version": .string(release.version.description),
                         "architecture": .string(release.architecture),
-                        "channels": .array(channels.map { .string($0) }), "image_size": .integer(release.image.size),
+                        "channels": .array(release.channels.map { .string($0) }),
+                        "image_size": .integer(release.image.size),
                         "transfer_size": .integer(Self.transferSize(release)),
                         "root_hash": .string(release.verity.rootHash.description), "notes": .string(release.notes),
                         "rollout": release.rollout.map(\.value) ?? .null,
@@ -81,9 +72,10 @@ public struct RepositoryReport: Sendable {
         var text = Self.table(rows) + "\n\n"
         guard !releases.isEmpty else { return text + "Nothing is published yet." }
         rows = [["PRODUCT", "VERSION", "ARCHITECTURE", "CHANNELS", "IMAGE", "TRANSFER", "CONDITIONS"]]
-        for (release, channels) in releases.reversed() {
+        for release in releases.reversed() {
             rows.append([
-                release.product, release.version.description, release.architecture, channels.joined(separator: ","),
+                release.product, release.version.description, release.architecture,
+                release.channels.joined(separator: ","),
                 Progress.bytes(release.image.size), Progress.bytes(Self.transferSize(release)), conditions(of: release),
             ])
         }
@@ -93,7 +85,7 @@ public struct RepositoryReport: Sendable {
 
     /// The releases that revoke `release`.
     private func revokers(of release: ReleaseDocument) -> [String] {
-        releases.map(\.release).filter {
+        releases.filter {
             $0.product == release.product && $0.architecture == release.architecture
                 && $0.revokes.contains(release.version)
         }.map(\.version.description)

@@ -21,7 +21,7 @@ public struct ImageVersion: Sendable, Hashable, Comparable, CustomStringConverti
             bytes.allSatisfy({ Self.isMeaningful($0) })
         else {
             throw ReleaseFault(
-                .invalidVersion, "'\(text.prefix(80))' is no version",
+                .invalidVersion, "'\(String(text.prefix(80)).excerpt())' is no version",
                 remedy: "use 1 to \(Self.lengthLimit) letters, digits and . - ~ ^, and begin with a letter or digit")
         }
         self.text = String(text)
@@ -55,6 +55,11 @@ public struct ImageVersion: Sendable, Hashable, Comparable, CustomStringConverti
 
     private static func isMeaningful(_ byte: UInt8) -> Bool {
         isDigit(byte) || isLetter(byte) || [0x2D, 0x2E, 0x5E, 0x7E].contains(byte)
+    }
+
+    /// Whether two spellings have the same place in the order: `2024.05.01` and `2024.5.1`.
+    public static func areEqual(_ left: some StringProtocol, _ right: some StringProtocol) -> Bool {
+        left == right || compare(left, right) == 0
     }
 
     /// Compares any two strings in the way of the specification's section "Version Comparison".

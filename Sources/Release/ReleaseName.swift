@@ -39,7 +39,7 @@ public struct ReleaseName: Sendable, Hashable, CustomStringConvertible {
     static func component(_ cursor: JSONCursor) throws(JSONFault) -> String {
         let text = try cursor.string()
         guard isComponent(text) else {
-            throw cursor.unexpected("'\(text.prefix(80))' is not 1 to 64 of a-z, A-Z, 0-9, '.' and '-'")
+            throw cursor.unexpected("'\(text.excerpt())' is not 1 to 64 of a-z, A-Z, 0-9, '.' and '-'")
         }
         return text
     }

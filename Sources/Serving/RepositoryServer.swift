@@ -5,6 +5,7 @@ import Hummingbird
 import Logging
 import NIOCore
 public import SystemPackage
+import UnixSignals
 
 /// Serves a directory's files over HTTP: for trying, for tests and for small sites. Every other server of static files does
 /// as well.
@@ -56,7 +57,7 @@ public struct RepositoryServer: Sendable {
             },
             logger: logger)
         do {
-            try await application.runService()
+            try await application.runService(gracefulShutdownSignals: [.sigterm, .sigint, .sighup])
         } catch {
             throw ServingFault(
                 .address, "cannot listen on port \(port) of \(host)", remedy: "choose another --port or --host",
@@ -76,12 +77,9 @@ public struct RepositoryServer: Sendable {
     }
 
     private static func line(of request: Request, from peer: String, answeredWith response: Response) -> String {
-        // What a client sends must not do anything to the terminal that it is shown on.
-        let path = request.uri.string.unicodeScalars.prefix(200).map { scalar in
-            scalar.isASCII && scalar.value > 0x20 && scalar.value != 0x7F ? String(scalar) : "?"
-        }
+        let path = request.uri.string.excerpt(limit: 200)
         let size = response.headers[.contentLength] ?? "0"
-        return "\(peer) \(request.method.rawValue.prefix(16)) \(path.joined()) \(response.status.code) \(size)"
+        return "\(peer) \(request.method.rawValue.excerpt(limit: 16)) \(path) \(response.status.code) \(size)"
     }
 
     /// What a person makes something of in `error`.

@@ -21,8 +21,8 @@ public enum EndingSignals {
         return try await task.value
     }
 
-    /// Does `body`, which ends by itself when this process is asked to end, and ends this process where it has not after
-    /// `patience`, or when it is asked a second time.
+    /// Does `body`, which ends by itself when this process is asked to end, and ends this process with ``exitStatus`` where it
+    /// has not after `patience`, or when it is asked a second time.
     ///
     /// - Parameter waiting: called where it does not end at once, to say what is waited for.
     public static func ending<Result: Sendable>(
@@ -35,13 +35,13 @@ public enum EndingSignals {
                 count += 1
                 return count
             }
-            guard times == 1 else { exit(0) }
+            guard times == 1 else { exit(exitStatus ?? 1) }
             Task {
                 // Most end at once, and say nothing.
                 try? await Task.sleep(for: .seconds(1))
                 waiting()
                 try? await Task.sleep(for: patience)
-                exit(0)
+                exit(exitStatus ?? 1)
             }
         }
         defer { for source in sources { source.cancel() } }

@@ -61,7 +61,7 @@ final class Exchange {
         guard let colon = line.firstIndex(of: ":") else { return }
         let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }.prefix { !$0.isNewline }
         switch line[..<colon].lowercased() {
-        case "content-type": contentType = String(value)
+        case "content-type": contentType = String(value).excerpt()
         case "content-length": contentLength = Int64(value)
         case "content-range":
             // RFC 9110, section 14.4: `bytes 10-19/100`, where the total may be `*`.

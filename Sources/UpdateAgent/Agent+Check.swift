@@ -85,7 +85,7 @@ extension Agent {
     }
 
     /// Keeps which versions are revoked now. One that waits for its first boot does not get it.
-    private func noteRevocations(among releases: [ReleaseEntry]) throws(UpdateAgentFault) -> AgentState {
+    func noteRevocations(among releases: [ReleaseEntry]) throws(UpdateAgentFault) -> AgentState {
         var revoked: [String: String] = [:]
         for release in releases
         where release.name.product == settings.product && release.name.architecture == settings.architecture {
@@ -93,11 +93,15 @@ extension Agent {
         }
         return try change { known throws(UpdateAgentFault) in
             // Before the state forgets it: a power cut in between must not leave an entry that boots.
-            guard let pending = known.pending?.version, pending != running, revoked[pending] != nil else { return }
+            guard let pending = known.pending?.version, pending != running, revoked.revoker(of: pending) != nil else {
+                return
+            }
             try retire(pending)
         } _: { state in
             state.setRevoked(revoked)
-            if let pending = state.pending, pending.version != running, let revoker = revoked[pending.version] {
+            if let pending = state.pending, pending.version != running,
+                let revoker = revoked.revoker(of: pending.version)
+            {
                 state.pending = nil
                 state.record(
                     HistoryEvent(
@@ -109,9 +113,9 @@ extension Agent {
     }
 
     /// A rollback that still waits does not go to a version that was revoked meanwhile: what runs stays, and stays denied.
-    private func abandonRevokedRollback(_ known: AgentState) throws(UpdateAgentFault) -> AgentState {
+    func abandonRevokedRollback(_ known: AgentState) throws(UpdateAgentFault) -> AgentState {
         guard let rollback = known.rollback, rollback.from == running, rebootTarget == nil,
-            let revoker = known.revoked[rollback.target], known.revoked[running] == nil,
+            let revoker = known.revoker(of: rollback.target), known.revoker(of: running) == nil,
             known.good.contains(running)
         else { return known }
         try UpdateAgentFault.booting { () throws(BootControlFault) in
@@ -161,7 +165,7 @@ extension Agent {
 
     /// Notes a failure; the same one again and again fills no history.
     func fail(_ state: inout AgentState, _ fault: UpdateAgentFault, version: String, doing: String) {
-        let text = fault.description
+        let text = fault.description.excerpt(limit: AgentState.sentenceLimit)
         if state.lastError != text {
             var event = HistoryEvent(.failed, version: version, detail: doing, at: host.now())
             event.cause = text

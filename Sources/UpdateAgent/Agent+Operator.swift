@@ -70,7 +70,7 @@ extension Agent {
         }
         guard let version = slots.otherVersion else { throw refuse("is empty") }
         if let denial = known.denial(of: version) { throw refuse("holds \(version), denied here: \(denial.cause)") }
-        if let revoker = known.revoked[version] { throw refuse("holds \(version), which \(revoker) revokes") }
+        if let revoker = known.revoker(of: version) { throw refuse("holds \(version), which \(revoker) revokes") }
         guard let entry = slots.otherEntry else { throw refuse("holds \(version), which has no boot entry") }
         guard known.good.contains(version) || entry == .good else {
             throw refuse("holds \(version), which has not proved itself here")
@@ -88,12 +88,25 @@ extension Agent {
     /// Takes no other version than `version` from now on.
     public func pin(_ version: String) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
-        try change { state in
+        try change { known throws(UpdateAgentFault) in
+            if let pending = passedOver(by: version, known) { try retire(pending) }
+        } _: { state in
+            if let pending = passedOver(by: version, state) {
+                state.pending = nil
+                state.record(
+                    HistoryEvent(
+                        .noted, version: pending, detail: "this host is pinned to \(version), so it does not boot",
+                        at: host.now()))
+                state.phase = settled(state)
+            }
             guard state.pinned != version else { return }
             state.pinned = version
             state.record(
                 HistoryEvent(
                     .pinned, version: version, detail: "this host takes \(version) and no other", at: host.now()))
+        }
+        live.withLock { live in
+            if let bringing = live.bringing, !ImageVersion.areEqual(bringing, version) { live.isUnwanted = true }
         }
         var text = "pinned to \(version)"
         let order = ImageVersion.compare(version, running)
@@ -101,6 +114,14 @@ extension Agent {
             text += ", which is older than \(running): the host stays on what it runs; 'ballastctl rollback' goes back"
         }
         return ActionResult(text, version: version)
+    }
+
+    /// The version that waits for its first boot and does not get it on a host that is pinned to `version`.
+    private func passedOver(by version: String, _ state: AgentState) -> String? {
+        guard let pending = state.pending?.version, pending != running, !ImageVersion.areEqual(pending, version) else {
+            return nil
+        }
+        return pending
     }
 
     /// Takes the newest version again.
@@ -118,19 +139,21 @@ extension Agent {
     /// Never takes `version` until it is allowed again.
     public func deny(_ version: String, reason: String?) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
-        guard version != running else {
+        guard !ImageVersion.areEqual(version, running) else {
             throw UpdateAgentFault(
                 .invalid, "\(version) is what runs here",
                 remedy: "'ballastctl rollback' goes back from it and denies it")
         }
-        let cause = reason.flatMap { $0.isEmpty ? nil : String($0.prefix(400)) } ?? "an operator denied it"
+        let cause =
+            reason.flatMap { $0.isEmpty ? nil : $0.excerpt(limit: AgentState.causeLimit) } ?? "an operator denied it"
         let standing = try change { known throws(UpdateAgentFault) in
             // Before the state forgets it: a power cut in between must not leave an entry that boots.
-            if known.pending?.version == version { try retire(version) }
+            guard let pending = known.pending?.version, ImageVersion.areEqual(pending, version) else { return }
+            try retire(pending)
         } _: { state -> PendingRollback? in
-            if let rollback = state.rollback, rollback.target == version { return rollback }
+            if let rollback = state.rollback, ImageVersion.areEqual(rollback.target, version) { return rollback }
             state.deny(version, cause: cause, at: host.now())
-            if state.pending?.version == version {
+            if let pending = state.pending?.version, ImageVersion.areEqual(pending, version) {
                 state.pending = nil
                 state.phase = settled(state)
             }
@@ -146,6 +169,7 @@ extension Agent {
         }
         let isBusy = live.withLock { live in
             live.denials += 1
+            if let bringing = live.bringing, ImageVersion.areEqual(bringing, version) { live.isUnwanted = true }
             return live.job != nil
         }
         // A running job sees at its end that it is denied.
@@ -157,11 +181,12 @@ extension Agent {
     /// excepted. While that still has to prove itself nothing is done: the other one is the way back, whatever it is.
     func retireUnwanted() throws(UpdateAgentFault) {
         let known = try state.read()
-        let unwanted = Set(known.denied.map(\.version)).union(known.revoked.keys).subtracting([running])
-        guard !unwanted.isEmpty, known.rollback == nil, !isProving(known) else { return }
+        guard !known.denied.isEmpty || !known.revoked.isEmpty, known.rollback == nil, !isProving(known) else { return }
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
-            for entry in try entries.list() where unwanted.contains(entry.name.version) {
+            for entry in try entries.list() where entry.name.version != running {
+                let version = entry.name.version
+                guard known.denial(of: version) != nil || known.revoker(of: version) != nil else { continue }
                 if case .bad = entry.name.standing { continue }
                 try entries.setStanding(.bad(done: 0), of: entry.name.version)
             }
@@ -187,7 +212,7 @@ extension Agent {
     /// Takes back that `version` is denied.
     public func allow(_ version: String) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
-        if let rollback = try state.read().rollback, rollback.from == version, running == version {
+        if let rollback = try state.read().rollback, rollback.from == running, ImageVersion.areEqual(running, version) {
             return try job("allow") { () throws(UpdateAgentFault) in try takeBack(rollback) }
         }
         let wasDenied = try change { state -> Bool in
@@ -200,9 +225,9 @@ extension Agent {
     }
 
     private func allow(_ version: String, in state: inout AgentState) {
-        state.denied.removeAll { $0.version == version }
+        state.denied.removeAll { ImageVersion.areEqual($0.version, version) }
         state.record(HistoryEvent(.allowed, version: version, detail: "it may be taken again", at: host.now()))
-        if state.failed?.version == version { state.failed = nil }
+        if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
         switch state.phase {
         case .rolledBack, .waiting: state.phase = settled(state)
         case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good: break

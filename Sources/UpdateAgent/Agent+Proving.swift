@@ -21,17 +21,23 @@ extension Agent {
                 if running != rollback.target || !host.isBootCounted() { try change { $0.rollback = nil } }
                 return
             }
-            let standing = try UpdateAgentFault.booting { () throws(BootControlFault) in
-                try bootEntries().entry(of: rollback.target)?.name.standing
-            }
-            switch standing {
-            case .bad(let done) where done > 0: try comeBack(from: rollback, "it did not prove itself")
-            case nil: try comeBack(from: rollback, "it has no boot entry any more")
-            case .good, .trying, .bad: try setEntries(for: rollback)
-            }
+            try carryOut(rollback)
         } catch {
             let text = "the rollback cannot be carried out: \(error)"
             _ = try? change { $0.lastError = text }
+        }
+    }
+
+    /// Makes the entries of a rollback that waits say so, or ends it where its target has had its tries, or is not wanted any more.
+    private func carryOut(_ rollback: PendingRollback) throws(UpdateAgentFault) {
+        guard try abandonRevokedRollback(state.read()).rollback == rollback else { return }
+        let standing = try UpdateAgentFault.booting { () throws(BootControlFault) in
+            try bootEntries().entry(of: rollback.target)?.name.standing
+        }
+        switch standing {
+        case .bad(let done) where done > 0: try comeBack(from: rollback, "it did not prove itself")
+        case nil: try comeBack(from: rollback, "it has no boot entry any more")
+        case .good, .trying, .bad: try setEntries(for: rollback)
         }
     }
 
@@ -43,6 +49,8 @@ extension Agent {
         }
         let cause = HealthReport(host.paths.healthReport(of: rollback.target))?.cause ?? what
         try change { state in
+            // Another process of the agent may have seen it at the same time.
+            guard state.rollback == rollback else { return }
             state.rollback = nil
             state.denied.removeAll { $0.version == running }
             state.good.removeAll { $0 == rollback.target }
@@ -61,7 +69,7 @@ extension Agent {
     /// Makes the entries say once more what a rollback that waits has decided; systemd-bless-boot may have come in between.
     func followRollback() throws(UpdateAgentFault) {
         guard let rollback = try state.read().rollback, rollback.from == running else { return }
-        try setEntries(for: rollback)
+        try carryOut(rollback)
     }
 
     func comparePending() throws(UpdateAgentFault) {

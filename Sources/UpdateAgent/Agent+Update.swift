@@ -6,6 +6,9 @@ import Synchronization
 import Trust
 
 extension Agent {
+    /// Seconds after which what the repository said is asked for again before a version becomes bootable.
+    private static let patience: Int64 = 60
+
     /// Brings the newest version that this host may take into the other slot and makes the next boot try it.
     public func update(
         progress: @escaping @Sendable (UpdateProgress) -> Void
@@ -19,9 +22,22 @@ extension Agent {
     ) throws(UpdateAgentFault) -> UpdateResult {
         var result = try job("update") { () throws(UpdateAgentFault) in
             try judgePending()
+            try noteBlessing()
             try refuseInBetween()
             let (choice, known) = try asking { () throws(UpdateAgentFault) in
                 try choose(ignoresRollout: isOperator)
+            }
+            // Only now: the version that the host goes back to may have been revoked.
+            if let rollback = known.rollback, rollback.from == running {
+                let text = "the host goes back to \(rollback.target) with the next reboot"
+                if isOperator {
+                    throw UpdateAgentFault(
+                        .busy, text,
+                        remedy:
+                            "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
+                }
+                return UpdateResult(
+                    outcome: .nothing, version: nil, detail: text, bytesFetched: 0, seconds: 0, isRebooting: false)
             }
             guard let release = choice.release else {
                 try change { $0.phase = settled($0) }
@@ -55,6 +71,17 @@ extension Agent {
         try comparePending()
     }
 
+    /// The entry of what runs loses its counter when the boot is complete. Where that could not be noted then, as on a full
+    /// disk, it is now, for else the host would be on trial until it is booted again.
+    private func noteBlessing() throws(UpdateAgentFault) {
+        let known = try state.read()
+        guard isProving(known), known.rollback == nil, known.denial(of: running) == nil else { return }
+        let standing = try UpdateAgentFault.booting { () throws(BootControlFault) in
+            try bootEntries().entry(of: running)?.name.standing
+        }
+        if standing == .good { _ = try recordGood() }
+    }
+
     /// Whether the loader has tries for `version`.
     private func isReady(_ version: String) throws(UpdateAgentFault) -> Bool {
         try UpdateAgentFault.booting { () throws(BootControlFault) in
@@ -68,11 +95,6 @@ extension Agent {
         if let target = rebootTarget {
             throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
         }
-        if let rollback = known.rollback, rollback.from == running {
-            throw UpdateAgentFault(
-                .busy, "the host goes back to \(rollback.target) with the next reboot",
-                remedy: "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
-        }
         if isProving(known) {
             throw UpdateAgentFault(
                 .busy, "\(running) is still proving itself, and the other slot is the way back",
@@ -85,6 +107,16 @@ extension Agent {
     ) throws(UpdateAgentFault) -> UpdateResult {
         let version = release.version.description
         guard let source else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
+        let asked = host.now()
+        live.withLock { $0.bringing = version }
+        defer {
+            live.withLock { live in
+                live.bringing = nil
+                live.isUnwanted = false
+            }
+        }
+        // What came between the choice and this.
+        if let refusal = refusal(of: version, try state.read()) { throw refusal }
         let meter = ProgressMeter(total: release.image.frames.size + release.kernel.size) { [weak self] value in
             self?.live.withLock { $0.progress = value }
             progress(value)
@@ -104,13 +136,22 @@ extension Agent {
                     },
                     clear: { body throws(UpdateAgentFault) in
                         try self.change(before: { _ throws(UpdateAgentFault) in try body() }) { $0.pending = nil }
-                    }, advance: { meter.advance(done: $0, fetched: $1) },
-                    activate: { body throws(UpdateAgentFault) in try self.activate(version, body) })
+                    }, isCancelled: { self.live.withLock { $0.isUnwanted } },
+                    advance: { meter.advance(done: $0, fetched: $1) },
+                    activate: { body throws(UpdateAgentFault) in
+                        try self.askAgain(since: asked)
+                        try self.activate(version, body)
+                    })
             ).run()
             return try finish(version, hasFetched: hasFetched, meter: meter)
-        } catch {
-            let standing = (try? bootEntries().entry(of: version))?.name.standing
-            let mayBoot = if case .trying = standing { true } else { false }
+        } catch let failure {
+            let error = (try? state.read()).flatMap { refusal(of: version, $0) } ?? failure
+            let mayBoot: Bool
+            do throws(BootControlFault) {
+                mayBoot = if case .trying? = try bootEntries().entry(of: version)?.name.standing { true } else { false }
+            } catch {
+                mayBoot = true
+            }
             try change { state in
                 // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
@@ -133,15 +174,39 @@ extension Agent {
         // What earlier attempts of the same version left would be taken for this one's.
         try? host.paths.healthReport(of: version).removeTree()
         try? host.paths.journal(of: version).removeTree()
-        _ = try change { state -> DeniedVersion? in
-            if let denial = state.denial(of: version) { return denial }
+        _ = try change { state -> UpdateAgentFault? in
+            if let refusal = refusal(of: version, state) { return refusal }
             state.pending = PendingActivation(
                 version: version, previous: running, tries: settings.tries, bootIdentifier: host.bootIdentifier)
             return nil
-        } after: { denial throws(UpdateAgentFault) in
-            if let denial { throw Self.denied(denial) }
+        } after: { refusal throws(UpdateAgentFault) in
+            if let refusal { throw refusal }
             try body()
         }
+    }
+
+    /// After a download that took long the repository is asked once more: what it revokes meanwhile does not boot.
+    private func askAgain(since asked: UTCTime) throws(UpdateAgentFault) {
+        guard host.now().seconds - asked.seconds >= Self.patience, let source else { return }
+        let repository: TrustedRepository
+        do throws(UpdateAgentFault) { repository = try source.refresh() } catch {
+            // A server that has just given the image away and is silent now says nothing against it.
+            if error.code == .transfer { return }
+            throw error
+        }
+        _ = try noteRevocations(among: ReleaseEntry.all(in: repository.targets))
+    }
+
+    /// Why `version` must not become bootable here, or nil.
+    private func refusal(of version: String, _ state: AgentState) -> UpdateAgentFault? {
+        if let denial = state.denial(of: version) { return Self.denied(denial) }
+        if let revoker = state.revoker(of: version) {
+            return UpdateAgentFault(.denied, "\(version) is revoked by \(revoker)")
+        }
+        guard let pinned = state.pinned, !ImageVersion.areEqual(pinned, version) else { return nil }
+        return UpdateAgentFault(
+            .pinned, "\(version) is not taken: this host is pinned to \(pinned)",
+            remedy: "'ballastctl unpin' takes that back")
     }
 
     static func denied(_ denial: DeniedVersion) -> UpdateAgentFault {
@@ -162,15 +227,15 @@ extension Agent {
         event.bytes = meter.fetched
         event.seconds = seconds
         let done = event
-        // An operator may have denied it since its entry is there, and has taken that back then.
-        let denial = try change { state -> DeniedVersion? in
-            if let denial = state.denial(of: version) { return denial }
+        // An operator may not have wanted it any more since its entry is there, and has taken that back then.
+        let unwanted = try change { state -> UpdateAgentFault? in
+            if let refusal = refusal(of: version, state) { return refusal }
             state.record(done)
             state.lastError = nil
             state.phase = settled(state)
             return nil
         }
-        if let denial { throw Self.denied(denial) }
+        if let unwanted { throw unwanted }
         return UpdateResult(
             outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
             seconds: seconds, isRebooting: false)
@@ -179,25 +244,25 @@ extension Agent {
     /// Reboots the host.
     public func reboot() throws(UpdateAgentFault) -> ActionResult {
         try job("reboot") { () throws(UpdateAgentFault) in
-            let target = try change { state in
-                let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
-                let target = rollback ?? state.pending?.version ?? running
-                live.withLock { $0.rebootAsked = (target, .now) }
-                state.phase = settled(state)
-                return target
-            }
             do throws(UpdateAgentFault) {
                 try followRollback()
+                let target = try change { state in
+                    let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
+                    let target = rollback ?? state.pending?.version ?? running
+                    live.withLock { $0.rebootAsked = (target, .now) }
+                    state.phase = settled(state)
+                    return target
+                }
                 try host.reboot()
+                return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
             } catch {
                 live.withLock { $0.rebootAsked = nil }
                 try change { state in
                     state.phase = settled(state)
-                    fail(&state, error, version: target, doing: "the host could not be rebooted")
+                    fail(&state, error, version: running, doing: "the host could not be rebooted")
                 }
                 throw error
             }
-            return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
         }
     }
 }

@@ -16,6 +16,10 @@ public final class Agent: UpdateService {
         var denials: UInt64 = 0
         /// The version into which the host was asked to reboot.
         var rebootAsked: (target: String, time: ContinuousClock.Instant)?
+        /// The version that a job brings.
+        var bringing: String?
+        /// Whether that is denied, or the host pinned to another one, since the job began.
+        var isUnwanted = false
         var progress: UpdateProgress?
         var nextCheck: UTCTime?
         var slots: SlotView?
@@ -87,7 +91,7 @@ public final class Agent: UpdateService {
         let standing: OtherSlot.Standing =
             if known.denial(of: version) != nil {
                 .denied
-            } else if known.revoked[version] != nil {
+            } else if known.revoker(of: version) != nil {
                 .revoked
             } else if known.pending?.version == version {
                 .activated
@@ -189,7 +193,11 @@ public final class Agent: UpdateService {
             denials = live.denials
             return nil
         }
-        if let holder { throw Self.busy("'\(holder)' runs already") }
+        if let holder {
+            guard let version = live.withLock({ $0.bringing }) else { throw Self.busy("'\(holder)' runs already") }
+            throw Self.busy(
+                "'\(holder)' runs already", remedy: "wait for its end, or end it with 'ballastctl deny \(version)'")
+        }
         var changesEntries = false
         defer { endJob(changesEntries: changesEntries, denialsBefore: denials) }
         refreshSlots()
@@ -223,7 +231,9 @@ public final class Agent: UpdateService {
         notify()
     }
 
-    static func busy(_ what: String) -> UpdateAgentFault {
-        UpdateAgentFault(.busy, what, remedy: "wait for its end; 'ballastctl watch' shows how it goes")
+    static func busy(
+        _ what: String, remedy: String = "wait for its end; 'ballastctl watch' shows how it goes"
+    ) -> UpdateAgentFault {
+        UpdateAgentFault(.busy, what, remedy: remedy)
     }
 }

@@ -109,7 +109,7 @@ public struct AgentSettings: Sendable, Hashable {
 
     private static func component(_ cursor: JSONCursor) throws(JSONFault) -> String {
         let text = try cursor.string()
-        guard ReleaseName.isComponent(text) else { throw cursor.unexpected("'\(text.prefix(80))' is no valid name") }
+        guard ReleaseName.isComponent(text) else { throw cursor.unexpected("'\(text.excerpt())' is no valid name") }
         return text
     }
 

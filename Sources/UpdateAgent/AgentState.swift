@@ -1,3 +1,4 @@
+import Fault
 import JSON
 import Release
 public import Trust
@@ -61,6 +62,10 @@ public struct AgentState: Sendable, Hashable {
     static let goodLimit = 32
     static let deniedLimit = 1000
     static let revokedLimit = 1000
+    /// Code points of a sentence. What a server sends gets into some of them.
+    static let sentenceLimit = 1000
+    /// Code points of the cause that an operator gives.
+    static let causeLimit = 400
 
     /// Where the host was last. It is for whoever looks; what the host does next depends on the members below.
     public var phase = AgentPhase.idle
@@ -90,8 +95,34 @@ public struct AgentState: Sendable, Hashable {
     /// The state of a host that nothing has happened to.
     public init() {}
 
-    /// Whether `version` is denied, and why.
-    public func denial(of version: String) -> DeniedVersion? { denied.first { $0.version == version } }
+    /// Whether `version`, in whatever spelling, is denied, and why.
+    public func denial(of version: String) -> DeniedVersion? {
+        denied.first { ImageVersion.areEqual($0.version, version) }
+    }
+
+    /// The version that revokes `version`, in whatever spelling, or nil.
+    public func revoker(of version: String) -> String? { revoked.revoker(of: version) }
+
+    /// Keeps the state below what can be read again: sentences as long as one reads them, and as much of the past as there is
+    /// room for.
+    mutating func fit(_ limit: Int) {
+        reason = reason?.excerpt(limit: Self.sentenceLimit)
+        lastError = lastError?.excerpt(limit: Self.sentenceLimit)
+        failed = failed.map { FailedVersion(version: $0.version, cause: $0.cause.excerpt(limit: Self.sentenceLimit)) }
+        if case .rolledBack(let version, let cause) = phase {
+            phase = .rolledBack(version: version, cause: cause.excerpt(limit: Self.sentenceLimit))
+        }
+        for position in denied.indices {
+            denied[position].cause = denied[position].cause.excerpt(limit: Self.causeLimit)
+        }
+        for position in history.indices {
+            history[position].detail = history[position].detail.excerpt(limit: Self.sentenceLimit)
+            history[position].cause = history[position].cause?.excerpt(limit: Self.sentenceLimit)
+        }
+        while !history.isEmpty, json.text(inlineDepth: 2).utf8.count > limit {
+            history.removeFirst((history.count + 1) / 2)
+        }
+    }
 
     /// Adds to the history, from which the oldest events fall out.
     mutating func record(_ event: HistoryEvent) {
@@ -100,7 +131,7 @@ public struct AgentState: Sendable, Hashable {
     }
 
     mutating func deny(_ version: String, cause: String, at time: UTCTime) {
-        denied.removeAll { $0.version == version }
+        denied.removeAll { ImageVersion.areEqual($0.version, version) }
         denied.append(DeniedVersion(version: version, cause: cause, time: time))
         if denied.count > Self.deniedLimit { denied.removeFirst(denied.count - Self.deniedLimit) }
     }
@@ -183,5 +214,12 @@ public struct AgentState: Sendable, Hashable {
                 revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
         }
         return .object(members)
+    }
+}
+
+extension [String: String] {
+    /// Among revoked versions, each with the one that revokes it, what revokes `version`, in whatever spelling.
+    func revoker(of version: String) -> String? {
+        self[version] ?? first { ImageVersion.areEqual($0.key, version) }?.value
     }
 }

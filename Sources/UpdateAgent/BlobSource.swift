@@ -11,8 +11,11 @@ public protocol BlobSource: Sendable {
     func refresh() throws(UpdateAgentFault) -> TrustedRepository
 
     /// Gives the bytes of `blob` from `offset` to its end to `onData`, each once and in order. They are not verified.
+    ///
+    /// - Parameter isCancelled: asked about once a second; true ends it with a fault.
     func stream(
-        _ blob: Blob, from offset: Int64, onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
+        _ blob: Blob, from offset: Int64, isCancelled: () -> Bool,
+        onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
     ) throws(UpdateAgentFault)
 }
 
@@ -20,7 +23,7 @@ extension BlobSource {
     /// All of a small blob, verified.
     func contents(of blob: Blob) throws(UpdateAgentFault) -> [UInt8] {
         var bytes: [UInt8] = []
-        try stream(blob, from: 0) { piece throws(UpdateAgentFault) in
+        try stream(blob, from: 0, isCancelled: { false }) { piece throws(UpdateAgentFault) in
             guard bytes.count + piece.count <= blob.size else { throw Self.mismatch(blob) }
             bytes.append(contentsOf: piece)
         }

@@ -39,11 +39,15 @@ public struct HTTPRepository: BlobSource {
 
     /// The bytes of `blob` from `offset` on.
     public func stream(
-        _ blob: Blob, from offset: Int64, onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
+        _ blob: Blob, from offset: Int64, isCancelled: () -> Bool,
+        onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
     ) throws(UpdateAgentFault) {
         var refusal: UpdateAgentFault?
         do throws(TransferFault) {
-            try client.stream("\(address)/\(blob.path)", range: offset..<max(offset, blob.size)) { bytes in
+            try client.stream(
+                "\(address)/\(blob.path)", range: offset..<max(offset, blob.size), isCancelled: isCancelled
+            ) {
+                bytes in
                 do throws(UpdateAgentFault) { try onData(bytes) } catch {
                     refusal = error
                     throw error

@@ -40,7 +40,8 @@ struct HealthProbe {
             }
             if outcome.status == 0 { return nil }
             let last = (outcome.errorText.isEmpty ? outcome.outputText : outcome.errorText).split(separator: "\n").last
-            return "'\(command)' ended with status \(outcome.status)" + (last.map { ": \($0.prefix(200))" } ?? "")
+            return "'\(command)' ended with status \(outcome.status)"
+                + (last.map { ": \($0.excerpt(limit: 200))" } ?? "")
         } catch {
             return "\(error)"
         }

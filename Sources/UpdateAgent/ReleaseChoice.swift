@@ -78,6 +78,11 @@ struct ReleaseChoice {
                 }
                 obstacles.append(obstacle)
             } catch {
+                switch error.code {
+                // What could not be fetched this time is not passed over: whoever holds it back would choose what hosts take.
+                case .transfer, .state: throw error
+                default: break
+                }
                 // One bad release must not keep hosts from those beside it.
                 failure = failure ?? error
                 obstacles.append("\(name.version) cannot be used: \(error)")
@@ -95,11 +100,12 @@ struct ReleaseChoice {
 
     /// Why this host takes no release of `version`, or nil.
     private static func obstacle(to version: String, _ conditions: Conditions) -> String? {
-        if let revoker = conditions.revoked[version] { return "\(version) is revoked by \(revoker)" }
-        if let pinned = conditions.pinned, pinned != version {
+        if let revoker = conditions.revoked.revoker(of: version) { return "\(version) is revoked by \(revoker)" }
+        if let pinned = conditions.pinned, !ImageVersion.areEqual(pinned, version) {
             return "\(version) is passed over: this host is pinned to \(pinned)"
         }
-        return conditions.denied.first { $0.version == version }.map { "\(version) is denied here: \($0.cause)" }
+        return conditions.denied.first { ImageVersion.areEqual($0.version, version) }
+            .map { "\(version) is denied here: \($0.cause)" }
     }
 
     /// Why this host does not take `release`, or nil.

@@ -30,6 +30,8 @@ struct SlotUpdate {
         var enter: (AgentPhase) throws(UpdateAgentFault) -> Void
         /// Does `body`, after which nothing but the version that runs can boot.
         var clear: (_ body: () throws(UpdateAgentFault) -> Void) throws(UpdateAgentFault) -> Void
+        /// Whether it shall be given up. Asked about once a second while something is fetched.
+        var isCancelled: () -> Bool
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
         /// Does `body`, step 7, which makes the version bootable.
@@ -176,7 +178,8 @@ struct SlotUpdate {
             ).save(to: stagingPath)
         }
         do throws(UpdateAgentFault) {
-            try source.stream(release.image.frames, from: begin) { bytes throws(UpdateAgentFault) in
+            try source.stream(release.image.frames, from: begin, isCancelled: observer.isCancelled) {
+                bytes throws(UpdateAgentFault) in
                 observer.advance(Int64(bytes.count), Int64(bytes.count))
                 try receiver.take(bytes) { () throws(UpdateAgentFault) in
                     let behind = Int64(receiver.framesDone - kept) * Int64(index.frameSize)
@@ -264,7 +267,8 @@ struct SlotUpdate {
         let writer = try Self.booting { () throws(BootControlFault) in try entries.create(version: version) }
         var hasher = SHA256Hasher()
         var size: Int64 = 0
-        try source.stream(release.kernel, from: 0) { bytes throws(UpdateAgentFault) in
+        try source.stream(release.kernel, from: 0, isCancelled: observer.isCancelled) {
+            bytes throws(UpdateAgentFault) in
             size += Int64(bytes.count)
             guard size <= release.kernel.size else { throw HTTPRepository.mismatch(release.kernel) }
             hasher.update(bytes)

@@ -46,6 +46,7 @@ struct StateFile: Sendable {
         try before(known)
         var state = known
         let result = body(&state)
+        if state != known { state.fit(Self.byteLimit) }
         try attempt { () throws(FileIOFault) in
             if state != known || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
         }

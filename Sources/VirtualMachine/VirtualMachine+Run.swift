@@ -103,7 +103,7 @@ extension VirtualMachine {
         // The report may have come in the same moment as the end.
         let verdict = Self.firstLine(of: report) ?? text
         guard let verdict, verdict.hasPrefix("boot-") else {
-            let tail = ConsoleText.tail(of: (try? console.contents()) ?? [], lines: 40)
+            let tail = ConsoleText.tail(of: Self.end(of: console), lines: 40)
             throw VirtualMachineFault(
                 .noVerdict,
                 (verdict.map { "QEMU ended before the guest reported: \($0)" }
@@ -118,6 +118,13 @@ extension VirtualMachine {
 
     private static var ended: VirtualMachineFault {
         VirtualMachineFault(.failed, "the virtual machine was ended, since this process was asked to end")
+    }
+
+    /// As much of the console's end as its last lines can take; a guest that writes for hours fills gigabytes.
+    private static func end(of console: FilePath) -> [UInt8] {
+        guard let file = try? OpenFile(reading: console), let size = try? file.status().size else { return [] }
+        let count = min(size, 256 << 10)
+        return (try? file.bytes(at: size - count, count: Int(count))) ?? []
     }
 
     private static func firstLine(of file: FilePath) -> String? {

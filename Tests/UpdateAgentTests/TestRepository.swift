@@ -144,7 +144,8 @@ final class TestSource: BlobSource {
     }
 
     func stream(
-        _ blob: Blob, from offset: Int64, onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
+        _ blob: Blob, from offset: Int64, isCancelled: () -> Bool,
+        onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
     ) throws(UpdateAgentFault) {
         guard var bytes = try? repository.path.appending(blob.path).contents() else {
             throw UpdateAgentFault(.transfer, "missing")
