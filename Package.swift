@@ -138,7 +138,7 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         .target(
-            name: "TestSupport", dependencies: ["FileIO", "FileTree", system], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Fault", "FileIO", "FileTree", system], path: "Tests/TestSupport",
             swiftSettings: strict),
         tests(
             "ImageTests",
@@ -163,6 +163,7 @@ let package = Package(
         tests(
             "PublishingTests",
             [
+                "TestSupport",
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "Compression", "Transfer", "Trust", "Release",
                 "Publishing", "Serving", system,
             ]),
@@ -172,6 +173,7 @@ let package = Package(
         tests(
             "UpdateAgentTests",
             [
+                "TestSupport",
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "PartitionTable", "Verity", "BlockDevice",
                 "BootControl", "Transfer", "Trust", "Release", "Publishing", "Serving", "UpdateAgent", system,
             ]),
@@ -179,7 +181,7 @@ let package = Package(
         tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
         tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),
         tests("CompressionTests", ["Fault", "Command", "Compression"]),
-        tests("ControlTests", ["Fault", "FileIO", "JSON", "Command", "Control", system]),
+        tests("ControlTests", ["TestSupport", "Fault", "FileIO", "JSON", "Command", "Control", system]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]
 )

@@ -24,6 +24,7 @@ struct Customization {
         // Accounts first: overlays and files may be owned by them.
         try await sandbox.run("make the users and groups", ["/usr/bin/systemd-sysusers"])
         let accounts = try Accounts(root: root)
+        try checkNumbers(accounts)
         for overlay in manifest.overlayDirectories {
             try OverlayCopy(root: directory, accounts: accounts).copy(overlay)
         }
@@ -34,6 +35,8 @@ struct Customization {
                 group: try accounts.group(file.group, for: file.path))
         }
         try AgentFiles(manifest: manifest).write(into: directory, agent: agent)
+        // What the agent itself does not understand, or cannot even run to say so, would fail on each host.
+        try await sandbox.run("have the agent read its settings", [HostUnits.agentPath, "settings"])
         try writeIdentity(into: directory)
         try writeVarPartition(into: directory)
         try await applyUnits(directory)
@@ -54,6 +57,26 @@ struct Customization {
         guard !lines.isEmpty else { return }
         try directory.replaceFile(
             "usr/lib/sysusers.d/ballast-manifest.conf", with: lines.map { $0 + "\n" }.joined())
+    }
+
+    /// systemd-sysusers gives another number where the one that was asked for is taken.
+    private func checkNumbers(_ accounts: Accounts) throws(AssemblyFault) {
+        func require(
+            _ number: Int?, _ found: UInt32, _ kind: String, _ name: String, key: String
+        ) throws(AssemblyFault) {
+            guard let number, number != Int(found) else { return }
+            throw AssemblyFault(
+                .invalidRequest,
+                "the \(kind) '\(name)' cannot have the number \(number): another one has it, or '\(name)' has \(found) already",
+                at: manifest.place(of: "\(kind)s", named: name, key: key) ?? .named(name),
+                remedy: "choose another number, or leave it out")
+        }
+        for user in manifest.users {
+            try require(user.uid, accounts.user(user.name, for: "/etc/passwd"), "user", user.name, key: "uid")
+        }
+        for group in manifest.groups {
+            try require(group.gid, accounts.group(group.name, for: "/etc/group"), "group", group.name, key: "gid")
+        }
     }
 
     private func writeIdentity(into directory: RootDirectory) throws(AssemblyFault) {
@@ -98,6 +121,15 @@ struct Customization {
                 remedy: Spelling.nearest(to: unit, among: present).map { "did you mean '\($0)'?" }
                     ?? "add the package that has it to 'packages.install'")
         }
+        for (key, unit) in units.mask.map({ ("mask", $0) }) + units.disable.map({ ("disable", $0) })
+        where !present.contains(Self.template(of: unit)) {
+            // One that is not in this image at all is no matter; one that is almost there was meant.
+            guard let likely = Spelling.nearest(to: unit, among: present, within: 2) else { continue }
+            throw AssemblyFault(
+                .missing, "no package or overlay has the unit '\(unit)' that the manifest would \(key)",
+                at: manifest.place(of: "units.\(key)", element: unit) ?? .named(unit),
+                remedy: "did you mean '\(likely)'?")
+        }
         var named = HostUnits.enabled + units.enable + units.disable.filter { present.contains(Self.template(of: $0)) }
         for line in units.presets {
             guard let pattern = line.split(separator: " ").dropFirst().first else { continue }
@@ -105,8 +137,25 @@ struct Customization {
             named += present.filter { !$0.contains("@.") && patterns.excludes($0, isDirectory: false) }.sorted()
         }
         try await sandbox.run("apply the unit presets", ["/usr/bin/systemctl", "--root=/", "preset"] + named)
+        try await checkEnabled(units.enable)
         if !units.mask.isEmpty {
             try await sandbox.run("mask units", ["/usr/bin/systemctl", "--root=/", "mask"] + units.mask)
+        }
+    }
+
+    /// A unit that nothing starts stays as it is when it is enabled, and systemctl says so to nobody.
+    private func checkEnabled(_ units: [String]) async throws(AssemblyFault) {
+        guard !units.isEmpty else { return }
+        let text = try await sandbox.run(
+            "see which units are enabled",
+            ["/bin/sh", "-c", "/usr/bin/systemctl --root=/ is-enabled \"$@\" || true", "sh"] + units)
+        for (unit, standing) in zip(units, text.split(separator: "\n")) where standing == "static" {
+            throw AssemblyFault(
+                .invalidRequest, "the manifest enables the unit '\(unit)', whose file does not say what starts it",
+                at: manifest.place(of: "units.enable", element: unit) ?? .named(unit),
+                remedy:
+                    "give it a section [Install] with a line such as 'WantedBy=multi-user.target', or take it out of 'units.enable'"
+            )
         }
     }
 

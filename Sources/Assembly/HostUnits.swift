@@ -12,6 +12,9 @@ enum HostUnits {
             ("usr/lib/systemd/system/ballastd.service", agent),
             ("usr/lib/systemd/system/ballast-health.service", health),
             ("usr/lib/systemd/system/ballast-good.service", good),
+            ("usr/lib/systemd/system/ballast-failed.service", failed),
+            ("usr/lib/systemd/system/ballast-leave.service", leave),
+            ("usr/lib/systemd/system/boot-complete.target.d/10-ballast.conf", incomplete),
             (
                 "usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf",
                 blessDeadline(longestCheck: longestCheck)
@@ -111,6 +114,37 @@ enum HostUnits {
 
         [Install]
         WantedBy=multi-user.target
+
+        """
+
+    // Whatever keeps the boot from being complete: health checks that fail, an agent that cannot run them, a unit of the
+    // image's own that boot-complete.target requires.
+    private static let incomplete = "[Unit]\nOnFailure=ballast-failed.service\n"
+
+    private static let failed = """
+        [Unit]
+        Description=Leave a boot that is on trial and is not complete
+        RequiresMountsFor=/var/lib/ballast
+        OnFailure=ballast-leave.service
+
+        [Service]
+        Type=oneshot
+        ExecStart=\(agentPath) failed
+        StandardError=journal+console
+        StateDirectory=ballast
+        TimeoutStartSec=120
+
+        """
+
+    // The agent itself is what does not run.
+    private static let leave = """
+        [Unit]
+        Description=Leave a boot that the boot loader counts
+        ConditionPathExists=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+
+        [Service]
+        Type=oneshot
+        ExecStart=/usr/bin/systemctl --no-block reboot
 
         """
 

@@ -116,7 +116,7 @@ public struct ImageBuild: Sendable {
 
         let kernel = try modules.image()
         let tree = try FinishedTree(manifest: manifest, epoch: epoch).make(scanning: root)
-        try HealthTargets(manifest: manifest).check(tree)
+        try NamedTargets(manifest: manifest).check(tree)
         let initrdTree = try InitrdBuilder(
             manifest: manifest, identity: identity, image: tree, kernelRelease: modules.release, epoch: epoch
         ).build()

@@ -60,7 +60,13 @@ public struct Manifest: Sendable, Hashable {
 
     /// Where the health check `name` has its `key`.
     public func place(ofHealthCheck name: String, key: String) -> Place? {
-        tree["health"]?.elements.first { $0["name"]?.text == name }?[key]?.origin?.place
+        place(of: "health", named: name, key: key)
+    }
+
+    /// Where the element `name` of `list`, whose elements have names, has its `key`, or where it is itself.
+    public func place(of list: String, named name: String, key: String) -> Place? {
+        let element = tree[list]?.elements.first { $0["name"]?.text == name }
+        return (element?[key] ?? element)?.origin?.place
     }
 }
 

@@ -44,11 +44,11 @@ struct ManifestMerge {
     private mutating func mergeList(
         _ top: ManifestNode, over base: ManifestNode?, _ joining: Schema.Joining, schema: Schema, at path: String
     ) -> ManifestNode {
-        var result: [ManifestNode] = joining == .whole ? [] : base?.elements ?? []
+        var result: [ManifestNode] = joining == .command ? [] : base?.elements ?? []
         func identity(_ node: ManifestNode) -> String? {
             switch joining {
             case .keyed(let key): return node[key]?.text ?? node.text
-            case .union, .whole:
+            case .union, .command:
                 guard let text = node.text else { return nil }
                 // The same words in two directories are two directories.
                 if case .list(let element, _) = schema.kind, case .localPath = element.kind, let origin = node.origin {
@@ -59,7 +59,7 @@ struct ManifestMerge {
         }
         for element in top.elements {
             let name = identity(element)
-            let position = joining == .whole ? nil : result.firstIndex { identity($0) == name }
+            let position = joining == .command ? nil : result.firstIndex { identity($0) == name }
             switch (element.directive, position) {
             case (.remove, let position?): result.remove(at: position)
             case (.remove, nil):

@@ -43,7 +43,8 @@ extension Schema {
                     defaultValue: .value([]), example: "[\"disable *\"]")),
         ]))
 
-    private static let identifier = Kind.integer(0...4_294_967_294)
+    // 0 is root's, 65535 and the last one stand for none (systemd's "Users, Groups, UIDs and GIDs").
+    private static let identifier = Kind.integer(1...4_294_967_294)
 
     static let users = Schema(
         doc: "System users, written as sysusers.d(5).",
@@ -55,7 +56,8 @@ extension Schema {
                     Key(
                         name: "uid",
                         schema: Schema(
-                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                            doc: "The number; found when the image is built unless given.", kind: identifier,
+                            example: "990")),
                     Key(
                         name: "gecos",
                         schema: Schema(
@@ -78,7 +80,8 @@ extension Schema {
                     Key(
                         name: "gid",
                         schema: Schema(
-                            doc: "The number; found at first boot unless given.", kind: identifier, example: "990")),
+                            doc: "The number; found when the image is built unless given.", kind: identifier,
+                            example: "990")),
                     Key(
                         name: "members",
                         schema: Schema(
@@ -153,11 +156,12 @@ extension Schema {
                         Key(
                             name: "command",
                             schema: Schema(
-                                doc: "This program, given with its arguments, ends with status 0.",
+                                doc:
+                                    "This program, given by its absolute path and with its arguments, ends with status 0.",
                                 kind: .list(
                                     of: Schema(
                                         doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*")),
-                                    .whole),
+                                    .command),
                                 example: "[/usr/bin/systemctl, is-system-running, --wait]")),
                         Key(
                             name: "http",
@@ -170,7 +174,7 @@ extension Schema {
                                 doc: "A connection to this host and port opens.",
                                 kind: .string(
                                     what: "a host and port, such as '127.0.0.1:80'",
-                                    pattern: "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:]+\\]):[0-9]{1,5}"),
+                                    pattern: "\(host):\(port)"),
                                 example: "127.0.0.1:5432")),
                         Key(
                             name: "containerd",
@@ -182,8 +186,16 @@ extension Schema {
             .keyed(by: "name")),
         defaultValue: .value([]), example: "[{name: containerd, timeout: 90s, containerd: true}]")
 
+    /// The program of a command.
+    static let program = "/[^\\u0000-\\u001f]*[^/\\u0000-\\u001f]"
+    private static let host = "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])"
+    /// 1 to 65535.
+    private static let port =
+        "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+
     private static let address = Kind.string(
-        what: "an address that begins with 'http://' or 'https://'", pattern: "https?://[A-Za-z0-9\\[][!-~]*")
+        what: "an address such as 'https://host:8443/path', with 'http://' or 'https://' before it",
+        pattern: "https?://([A-Za-z0-9._~%!$&'()*+,;=:-]+@)?\(host)(:\(port))?([/?][!-~]*)?")
 
     static let update = Schema(
         doc: "How the host finds updates.",
@@ -230,7 +242,9 @@ extension Schema {
             Key(
                 name: "tries",
                 schema: Schema(
-                    doc: "How often a new version may try to prove itself before the other slot is taken.",
+                    doc:
+                        "How often a version that a host with this image updates to may try to prove itself before the host "
+                        + "goes back to this one.",
                     kind: .integer(1...9), defaultValue: .value(3), example: "3")),
             Key(
                 name: "timeout",

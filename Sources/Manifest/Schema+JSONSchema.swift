@@ -34,7 +34,10 @@ extension Schema {
             } else {
                 members["items"] = element.jsonSchema
             }
-            if joining == .whole { members["minItems"] = 1 }
+            if joining == .command {
+                members["minItems"] = 1
+                members["prefixItems"] = [["type": "string", "pattern": .string("^(?:\(Schema.program))$")]]
+            }
         case .string(_, let pattern):
             members["type"] = "string"
             if let pattern { members["pattern"] = .string("^(?:\(pattern))$") }

@@ -38,8 +38,8 @@ package struct Schema: Sendable {
         case union
         /// Elements are mappings named by one of their keys; one of the same name takes the other's place.
         case keyed(by: String)
-        /// The list is one value, such as a command's arguments: it replaces the included one.
-        case whole
+        /// The list is one value, a program by its absolute path and its arguments: it replaces the included one.
+        case command
     }
 
     package enum LocalPath: Sendable, Equatable {

@@ -92,7 +92,7 @@ package struct SchemaValidator {
                 node, schema, at: path, remedy: node.text.map { "write [\($0)]" })
             return nil
         }
-        if joining == .whole && elements.isEmpty {
+        if joining == .command && elements.isEmpty {
             report(.badValue, "'\(path)' is empty, expected at least one element", at: node.origin)
         }
         var valid: [ManifestNode] = []
@@ -106,6 +106,11 @@ package struct SchemaValidator {
             }
             guard case .keyed(let key) = joining else {
                 if let value = validate(child, against: element, at: below) { valid.append(value) }
+                if joining == .command, position == 0, let text = child.text, !Self.matches(text, Schema.program) {
+                    report(
+                        .badValue, "'\(below)' is '\(text)', expected a program by its absolute path", at: child.origin,
+                        remedy: text.isEmpty || text.contains("/") ? nil : "did you mean '/usr/bin/\(text)'?")
+                }
                 continue
             }
             if child.directive == .remove {

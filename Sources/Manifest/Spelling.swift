@@ -2,12 +2,15 @@
 public enum Spelling {
     /// The one of `candidates` nearest to `word`, where it is near enough to be worth a question.
     ///
-    /// Near enough is an edit distance (insert, delete, exchange, swap of neighbours) of a third of the word, at least 1.
-    public static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+    /// Near enough is an edit distance (insert, delete, exchange, swap of neighbours) of a third of the word, at least 1,
+    /// and never more than `most`.
+    public static func nearest(
+        to word: String, among candidates: some Sequence<String>, within most: Int = .max
+    ) -> String? {
         let letters = Array(word.utf8)
         // A word of kilobytes is no spelling mistake, and the distance takes the product of both lengths.
         guard letters.count <= 100 else { return nil }
-        let limit = max(1, letters.count / 3)
+        let limit = min(most, max(1, letters.count / 3))
         var best: (word: String, distance: Int)?
         for candidate in candidates where abs(candidate.utf8.count - letters.count) <= limit {
             let distance = self.distance(letters, Array(candidate.utf8))

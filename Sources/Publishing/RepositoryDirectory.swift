@@ -1,7 +1,6 @@
 import Cryptography
 import Fault
 import FileIO
-import Glibc
 import SystemPackage
 import Trust
 
@@ -16,15 +15,21 @@ struct RepositoryDirectory: Sendable {
     /// Makes the directories and keeps other processes from changing the repository for as long as the result lives.
     ///
     /// - Parameter isNew: whether there need not be a repository yet.
-    func lock(isNew: Bool = false) throws(PublishingFault) -> RepositoryLock {
-        guard isNew || metadata.appending("root.json").exists else {
-            throw PublishingFault(
-                .badRepository, "there is no repository: metadata/root.json is missing", at: .path(path.string),
-                remedy: "make one with 'ballast repo init'")
-        }
+    func lock(isNew: Bool = false) throws(PublishingFault) -> FileLock {
+        if !isNew { try requireRoot() }
+        let lock: FileLock?
         do throws(FileIOFault) {
             for directory in [metadata, targets, blobs] { try directory.makeDirectories() }
-            let lock = try RepositoryLock(path.appending(".lock"))
+            lock = try FileLock.ifFree(path.appending(".lock"))
+        } catch {
+            throw PublishingFault(.file, "the repository cannot be written", cause: error)
+        }
+        guard let lock else {
+            throw PublishingFault(
+                .busy, "another process changes this repository at the moment", at: .path(path.string),
+                remedy: "wait for it and try again")
+        }
+        do throws(FileIOFault) {
             // Nobody else writes now, so these belong to someone who was killed.
             for directory in [targets, blobs] {
                 for name in try directory.directoryEntries() where name.hasPrefix(PendingBlob.prefix) {
@@ -33,13 +38,15 @@ struct RepositoryDirectory: Sendable {
             }
             return lock
         } catch {
-            guard error.code == .exists else {
-                throw PublishingFault(.file, "the repository cannot be written", cause: error)
-            }
-            throw PublishingFault(
-                .busy, "another process changes this repository at the moment", at: .path(path.string),
-                remedy: "wait for it and try again")
+            throw PublishingFault(.file, "the repository cannot be written", cause: error)
         }
+    }
+
+    private func requireRoot() throws(PublishingFault) {
+        guard !metadata.appending("root.json").exists else { return }
+        throw PublishingFault(
+            .badRepository, "there is no repository: metadata/root.json is missing", at: .path(path.string),
+            remedy: "make one with 'ballast repo init'")
     }
 
     /// The current metadata, verified as a client does, whose times to live do not matter here: an expired repository must
@@ -50,9 +57,13 @@ struct RepositoryDirectory: Sendable {
             return try MetadataClient(trustedRoot: root, source: self, store: NoStore()).refresh(
                 now: UTCTime(seconds: 0))
         } catch {
+            try requireRoot()
+            // What the fault advises is meant for hosts, which ask again.
+            let fault = error as? any AnyFault
+            let text = fault.map { "\($0.place.map { "\($0): " } ?? "")\($0.message)" } ?? "\(error)"
             throw PublishingFault(
-                .badRepository, "is not a repository that can be used", at: .path(path.string),
-                remedy: "make one with 'ballast repo init'", cause: error)
+                .badRepository, "the repository's metadata is damaged: \(text)", at: .path(path.string),
+                remedy: "put back what was there when it was last published, from a copy")
         }
     }
 
@@ -82,18 +93,4 @@ private struct NoStore: MetadataStore {
     func load(_ document: StoredDocument) throws(TrustFault) -> [UInt8]? { nil }
     func save(_ bytes: [UInt8], as document: StoredDocument) throws(TrustFault) {}
     func remove(_ document: StoredDocument) throws(TrustFault) {}
-}
-
-/// Holds a repository's lock until the last reference goes.
-final class RepositoryLock {
-    private let file: OpenFile
-
-    /// - Throws: `exists` where another process holds it.
-    init(_ path: FilePath) throws(FileIOFault) {
-        let file = try OpenFile(path, .readWrite, options: [.create])
-        guard flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
-            throw FileIOFault(.exists, "the lock is held", at: .path(path.string))
-        }
-        self.file = file
-    }
 }

@@ -17,7 +17,7 @@ extension Agent {
     }
 
     /// - Parameter isOperator: whether a person asked, who does not wait for the ramp of a release.
-    func update(
+    package func update(
         isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
         var result = try job("update") { () throws(UpdateAgentFault) in

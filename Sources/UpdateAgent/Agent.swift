@@ -75,7 +75,15 @@ public final class Agent: UpdateService {
     }
 
     private func status(_ known: AgentState) -> HostStatus {
-        let live = live.withLock { ($0.slots, $0.progress, $0.nextCheck) }
+        let live = live.withLock { live in
+            // What it came to in the end is no longer how far it is.
+            let isAtIt =
+                switch known.phase {
+                case .checking, .planning, .staging, .staged: true
+                case .idle, .available, .waiting, .rebooting, .proving, .good, .rolledBack: false
+                }
+            return (live.slots, isAtIt ? live.progress : nil, live.nextCheck)
+        }
         return HostStatus(
             product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
@@ -201,10 +209,10 @@ public final class Agent: UpdateService {
         var changesEntries = false
         defer { endJob(changesEntries: changesEntries, denialsBefore: denials) }
         refreshSlots()
-        let lock: HeldLock?
+        let lock: FileLock?
         do throws(FileIOFault) {
             try host.paths.state.makeDirectories()
-            lock = try HeldLock.ifFree(host.paths.state.appending("job.lock"))
+            lock = try FileLock.ifFree(host.paths.state.appending("job.lock"))
         } catch {
             throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
         }

@@ -62,6 +62,18 @@ public struct AgentSettings: Sendable, Hashable {
         }
     }
 
+    /// What there is to go by where the image's settings cannot be used: enough to leave it.
+    public init(withoutFilesOf paths: HostPaths) throws(UpdateAgentFault) {
+        product = try Host.identity(paths).product
+        architecture = "amd64"
+        channel = "stable"
+        interval = 3600
+        jitter = 0
+        reboot = .manual
+        tries = 1
+        health = []
+    }
+
     private static func document(_ path: FilePath) throws(JSONFault) -> JSONValue {
         let bytes: [UInt8]
         do throws(FileIOFault) { bytes = try path.contents(limit: 1 << 20) } catch {

@@ -1,6 +1,7 @@
 import Fault
 import FileIO
 public import JSON
+import Release
 import SystemPackage
 public import Trust
 
@@ -22,6 +23,13 @@ public struct HealthReport: AgentAnswer, Hashable {
     public var time: UTCTime
     /// In the settings' order.
     public var outcomes: [Outcome]
+
+    /// The report of a boot of `host` that did not get as far as its checks, or past them.
+    public static func incomplete(_ host: Host, _ problem: String) -> HealthReport {
+        HealthReport(
+            version: host.running.description, time: host.now(),
+            outcomes: [Outcome(name: "boot-complete.target", problem: problem, seconds: 0)])
+    }
 
     /// Whether every check held.
     public var hasPassed: Bool { outcomes.allSatisfy { $0.problem == nil } }

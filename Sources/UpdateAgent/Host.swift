@@ -77,8 +77,8 @@ public struct Host: Sendable {
             random: { Int64.random(in: 0...max($0, 0)) })
     }
 
-    /// IMAGE_VERSION of os-release(5), which must be that of the product.
-    private static func version(_ paths: HostPaths, product: String) throws(UpdateAgentFault) -> ImageVersion {
+    /// IMAGE_ID and IMAGE_VERSION of os-release(5).
+    static func identity(_ paths: HostPaths) throws(UpdateAgentFault) -> (product: String, version: Substring) {
         let text: String
         do throws(FileIOFault) { text = try paths.osRelease.text(limit: 1 << 16) } catch {
             throw UpdateAgentFault(.invalid, "the running version is not known", cause: error)
@@ -90,12 +90,24 @@ public struct Host: Sendable {
                     ? value.dropFirst().dropLast() : value
             }
         }
-        guard value("IMAGE_ID").map({ $0 == product }) ?? false, let version = value("IMAGE_VERSION") else {
+        guard let product = value("IMAGE_ID"), let version = value("IMAGE_VERSION") else {
             throw UpdateAgentFault(
-                .invalid, "os-release does not say that this is '\(product)' and which IMAGE_VERSION",
+                .invalid, "os-release does not say which IMAGE_ID and IMAGE_VERSION this is",
                 at: .path(paths.osRelease.string), remedy: "install an image that 'ballast build' made")
         }
-        do throws(ReleaseFault) { return try ImageVersion(version) } catch {
+        return (String(product), version)
+    }
+
+    /// The running version, which must be one of the product.
+    private static func version(_ paths: HostPaths, product: String) throws(UpdateAgentFault) -> ImageVersion {
+        let identity = try identity(paths)
+        guard identity.product == product else {
+            throw UpdateAgentFault(
+                .invalid,
+                "os-release says that this is '\(identity.product.excerpt())', and the settings are for '\(product)'",
+                at: .path(paths.osRelease.string), remedy: "install an image that 'ballast build' made")
+        }
+        do throws(ReleaseFault) { return try ImageVersion(identity.version) } catch {
             throw UpdateAgentFault(.invalid, "IMAGE_VERSION cannot be used", cause: error)
         }
     }

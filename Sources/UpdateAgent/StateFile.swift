@@ -1,6 +1,5 @@
 import Fault
 import FileIO
-import Glibc
 import JSON
 import SystemPackage
 import Trust
@@ -39,7 +38,7 @@ struct StateFile: Sendable {
     ) throws(UpdateAgentFault) -> Result {
         let (lock, known) = try attempt { () throws(FileIOFault) in
             try directory.makeDirectories()
-            let lock = try Self.lock(directory.appending("state.lock"))
+            let lock = try FileLock.waiting(for: directory.appending("state.lock"))
             return (lock, try load())
         }
         defer { _ = lock }
@@ -83,35 +82,9 @@ struct StateFile: Sendable {
         return state
     }
 
-    /// Waits until no other process holds the lock.
-    private static func lock(_ path: FilePath) throws(FileIOFault) -> HeldLock {
-        let file = try OpenFile(path, .readWrite, options: [.create])
-        while flock(file.descriptor.rawValue, LOCK_EX) != 0 {
-            guard errno == EINTR else { throw .last("cannot lock", at: path) }
-        }
-        return HeldLock(file)
-    }
-
     private func attempt<Result>(_ body: () throws(FileIOFault) -> Result) throws(UpdateAgentFault) -> Result {
         do throws(FileIOFault) { return try body() } catch {
             throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
         }
-    }
-}
-
-/// A lock on a file, given back when this is released.
-final class HeldLock: Sendable {
-    private let file: OpenFile
-
-    init(_ file: consuming OpenFile) { self.file = file }
-
-    /// The lock on `path` if no other process holds it.
-    static func ifFree(_ path: FilePath) throws(FileIOFault) -> HeldLock? {
-        let file = try OpenFile(path, .readWrite, options: [.create])
-        guard flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 else {
-            guard errno == EWOULDBLOCK else { throw .last("cannot lock", at: path) }
-            return nil
-        }
-        return HeldLock(file)
     }
 }

@@ -10,10 +10,17 @@ struct DiskGeometry: Sendable, Hashable {
     let tableSize: Int64
     /// The bytes that the file has.
     let fileSize: Int64
+    /// Whether there is a partition for /var, which the first boot makes: then the disk has been given its size.
+    let hasVariableData: Bool
 
     private static let signature = Array("EFI PART".utf8)
-    /// Of the header: the signature, and at byte 32 the sector of the backup header, the disk's last one.
-    private static let headerSize = 40
+    /// Of the header: the signature, at byte 32 the sector of the backup header, the disk's last one, at 72 the first sector of
+    /// the entries, at 80 their number, at 84 the size of one.
+    private static let headerSize = 88
+    /// The type of a partition for /var (the UAPI group's Discoverable Partitions Specification), as it is on the disk.
+    private static let variableData: [UInt8] = [
+        0x16, 0xB0, 0x21, 0x4D, 0x34, 0xB5, 0xC2, 0x45, 0xA9, 0xFB, 0x5C, 0x16, 0xE0, 0x91, 0xFD, 0x2D,
+    ]
 
     /// Reads it from `disk`.
     ///
@@ -26,7 +33,10 @@ struct DiskGeometry: Sendable, Hashable {
             for sectorSize in [512, 4096] where status.kind != .regular || status.size > 2 * sectorSize {
                 let header = try file.bytes(at: Int64(sectorSize), count: Self.headerSize)
                 guard header.starts(with: Self.signature) else { continue }
-                let last = header[32..<40].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+                func number(_ range: Range<Int>) -> UInt64 {
+                    header[range].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+                }
+                let last = number(32..<40)
                 guard last < 1 << 50 else { break }
                 self.sectorSize = sectorSize
                 tableSize = (Int64(last) + 1) * Int64(sectorSize)
@@ -38,6 +48,10 @@ struct DiskGeometry: Sendable, Hashable {
                             + "\(tableSize)",
                         at: .path(disk.string), remedy: "copy or build it anew")
                 }
+                let (first, count, size) = (number(72..<80), Int(number(80..<84)), Int(number(84..<88)))
+                guard first < last, count <= 1024, (128...4096).contains(size) else { break }
+                let entries = try file.bytes(at: Int64(first) * Int64(sectorSize), count: count * size)
+                hasVariableData = (0..<count).contains { entries.dropFirst($0 * size).starts(with: Self.variableData) }
                 return
             }
         } catch let fault as VirtualMachineFault {

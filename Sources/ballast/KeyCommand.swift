@@ -74,6 +74,10 @@ struct KeyCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
+            guard (try? FileStatus(following: FilePath(file)))?.kind == .regular else {
+                throw CryptographyFault(
+                    .file, "there is no key's file", at: .path(file), remedy: "name one, such as keys/root.pem")
+            }
             let key = try Ed25519PrivateKey(
                 reading: FilePath(file), passphrase: try passphrase.source.passphrase(for: "the key \(file)"))
             let identifier = TrustedKey(key.publicKey).identifier

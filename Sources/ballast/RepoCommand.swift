@@ -1,4 +1,5 @@
 import ArgumentParser
+import Fault
 import JSON
 import Publishing
 import SystemPackage
@@ -10,7 +11,7 @@ struct RepoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "repo", abstract: "Make, refresh and show a repository.",
         discussion: "Example: ballast repo init repository --keys keys",
-        subcommands: [Initialize.self, Refresh.self, Show.self])
+        subcommands: [Initialize.self, Refresh.self, Show.self, Check.self])
 
     /// `ballast repo init`.
     struct Initialize: AsyncParsableCommand {
@@ -84,6 +85,50 @@ struct RepoCommand: AsyncParsableCommand {
             case .text: StandardStreams.print(report.text(now: .now))
             case .json: StandardStreams.print(report.value.compactText)
             }
+        }
+    }
+
+    /// `ballast repo check`.
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Verify every file that is published.",
+            discussion: """
+                The metadata is verified as a host does, and each blob by its length and SHA-256. The exit status is 1 where
+                anything is not as it was published.
+
+                Example:
+                  ballast repo check repository
+                """)
+
+        @Argument(help: "The repository's directory.") var directory: String
+        @Option(help: "text or json.") var format = OutputFormat.text
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let repository = Repository(FilePath(directory))
+            let found = try await EndingSignals.cancelling { try await repository.check() }
+            switch format {
+            case .text:
+                for problem in found.problems { StandardStreams.report("ballast: \(problem)") }
+                for name in found.strays { StandardStreams.report("ballast: blobs/\(name): no release names it") }
+                StandardStreams.print(
+                    "\(found.releases) releases, \(found.blobs) blobs, \(Progress.bytes(found.bytes)): "
+                        + (found.problems.isEmpty ? "all as published" : "\(found.problems.count) damaged"))
+            case .json:
+                let problems = found.problems.map { problem -> JSONValue in
+                    [
+                        "file": .string(problem.place?.description ?? ""), "message": .string(problem.message),
+                        "remedy": problem.remedy.map { .string($0) } ?? .null,
+                    ]
+                }
+                let document: JSONValue = [
+                    "releases": .integer(Int64(found.releases)), "blobs": .integer(Int64(found.blobs)),
+                    "bytes": .integer(found.bytes), "problems": .array(problems),
+                    "strays": .array(found.strays.map { .string($0) }),
+                ]
+                StandardStreams.print(document.compactText)
+            }
+            if !found.problems.isEmpty { throw ExitCode.failure }
         }
     }
 }

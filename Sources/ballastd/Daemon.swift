@@ -16,6 +16,8 @@ enum Daemon {
           serve     keeps the host up to date and answers ballastctl
           health    runs the health checks of this boot; exit status 0 when all hold. In a boot that is
                     on trial a failure keeps its report and reboots the host; later it only says so
+          failed    says that this boot is not complete, and does as 'health' does after a failure
+          settings  reads the settings, and says what is wrong with them
           good      notes that this boot has passed its health checks
           update    brings the newest version into the other slot, as 'ballastctl update' does
 
@@ -44,6 +46,8 @@ enum Daemon {
             switch verb {
             case "serve": try serve(prefix)
             case "health": return try health(prefix)
+            case "failed": StandardStreams.report(try failed(prefix))
+            case "settings": _ = try AgentSettings.load(HostPaths(prefix: prefix))
             case "good": StandardStreams.print(try agent(prefix).recordGood())
             case "update": try update(prefix)
             default: return misused("there is no verb '\(verb)'")
@@ -106,8 +110,31 @@ enum Daemon {
         }
     }
 
+    /// Does what a failed health check leads to, also where the image's settings cannot be used.
+    ///
+    /// - Returns: what was done, for the log.
+    private static func failed(
+        _ prefix: FilePath, problem: String = "a unit that it requires has failed"
+    ) throws(UpdateAgentFault) -> String {
+        let paths = HostPaths(prefix: prefix)
+        let settings: AgentSettings
+        do throws(UpdateAgentFault) { (settings, _) = try AgentSettings.load(paths) } catch {
+            settings = try AgentSettings(withoutFilesOf: paths)
+        }
+        let host = try Host(paths, settings: settings)
+        let runner = HealthRunner(settings: settings, host: host)
+        return try runner.handleFailure(HealthReport.incomplete(host, problem))
+    }
+
     private static func health(_ prefix: FilePath) throws(UpdateAgentFault) -> CInt {
-        let (settings, _, host) = try parts(prefix)
+        let settings: AgentSettings
+        let host: Host
+        do throws(UpdateAgentFault) { (settings, _, host) = try parts(prefix) } catch {
+            // Then this version cannot update the host either: it must not stay.
+            StandardStreams.report("ballastd: \(error)")
+            StandardStreams.report(try failed(prefix, problem: "\(error)"))
+            return 1
+        }
         let runner = HealthRunner(settings: settings, host: host)
         let report = runner.run { StandardStreams.print($0) }
         StandardStreams.print(report.text)

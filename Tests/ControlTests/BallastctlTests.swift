@@ -5,6 +5,7 @@ import FileIO
 import Glibc
 import JSON
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite("ballastctl")
@@ -131,7 +132,7 @@ struct BallastctlTests {
     @Test("on a terminal an update is a bar", .enabled(if: access("/usr/bin/script", X_OK) == 0, "no script(1) here"))
     func updateOnTerminal() async throws {
         let host = try ControlHost(Self.steps)
-        let line = "\(try ControlTool.path()) update --socket \(host.path)"
+        let line = "\(try BuiltExecutable.path("ballastctl")) update --socket \(host.path)"
         let outcome = try await Command("script", ["-qec", line, "/dev/null"]).run()
         #expect(outcome.outputText.contains("writing 1.1.0 [########################] 100 %"))
     }
@@ -169,7 +170,10 @@ struct BallastctlTests {
         let shown = host.directory.path.appending("shown")
         let command = Command(
             "sh",
-            ["-c", "exec \"$0\" watch --socket \"$1\" >\"$2\"", "\(try ControlTool.path())", host.path, shown.string])
+            [
+                "-c", "exec \"$0\" watch --socket \"$1\" >\"$2\"", "\(try BuiltExecutable.path("ballastctl"))",
+                host.path, shown.string,
+            ])
         async let running = command.outcome()
         #expect(await observation.next() == true)
         agent.change(to: FakeAgent.status)
@@ -241,7 +245,7 @@ struct BallastctlTests {
         "a wrong command line ends with status 2",
         arguments: [["hum"], ["pin"], ["status", "--format", "xml"], ["history", "--limit", "-1"], ["unpin", "1.0"]])
     func usage(arguments: [String]) async throws {
-        let outcome = try await Command(try ControlTool.path().string, arguments).outcome()
+        let outcome = try await Command(try BuiltExecutable.path("ballastctl").string, arguments).outcome()
         #expect(outcome.status == 2)
         #expect(outcome.errorText.hasPrefix("Error: "))
     }
@@ -253,14 +257,14 @@ struct BallastctlTests {
             "version",
         ])
     func help(verb: String) async throws {
-        let outcome = try await Command(try ControlTool.path().string, [verb, "--help"]).run()
+        let outcome = try await Command(try BuiltExecutable.path("ballastctl").string, [verb, "--help"]).run()
         #expect(outcome.outputText.contains("Example:\n"))
         #expect(outcome.outputText.contains("ballastctl \(verb)"))
     }
 
     @Test("the executable is small, and carries no tables of ICU")
     func size() async throws {
-        let path = try ControlTool.path()
+        let path = try BuiltExecutable.path("ballastctl")
         #expect(try FileStatus(of: path).size < 16_000_000)
         #expect(try await Command("grep", ["-c", "icudt", path.string]).outcome().status == 1)
     }

@@ -1,18 +1,9 @@
 import Command
-import FileIO
 import SystemPackage
-import Testing
+import TestSupport
 
 /// The built ballastctl, run against a server.
 struct ControlTool {
-    /// Next to the tests' own executable, since both come from one build.
-    static func path() throws -> FilePath {
-        let own = try FilePath("/proc/self/exe").symbolicLinkTarget()
-        let path = FilePath(own).removingLastComponent().appending("ballastctl")
-        try #require(path.exists, "build ballastctl first: swift build -c release --product ballastctl")
-        return path
-    }
-
     let socket: String
     /// What comes before ballastctl on the command line, such as setpriv(1) and its options.
     var prefix: [String] = []
@@ -21,7 +12,8 @@ struct ControlTool {
 
     /// Runs ballastctl with `arguments`.
     func run(_ arguments: [String]) async throws -> Command.Outcome {
-        let line = prefix + [try executable ?? Self.path().string] + arguments + ["--socket", socket]
+        let line =
+            prefix + [try executable ?? BuiltExecutable.path("ballastctl").string] + arguments + ["--socket", socket]
         return try await Command(line[0], Array(line.dropFirst())).outcome()
     }
 }

@@ -4,6 +4,7 @@ import FileIO
 import Glibc
 import JSON
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite("Who may do what", .enabled(if: getuid() == 0, "only root can become another user"))
@@ -21,7 +22,7 @@ struct CredentialTests {
     func tool(_ host: ControlHost, _ credentials: [String]) throws -> ControlTool {
         let copy = host.directory.path.appending("ballastctl")
         if !copy.exists {
-            try FileManagement.copy(ControlTool.path(), to: copy)
+            try FileManagement.copy(BuiltExecutable.path("ballastctl"), to: copy)
         }
         return ControlTool(socket: host.path, prefix: ["setpriv"] + credentials, executable: copy.string)
     }

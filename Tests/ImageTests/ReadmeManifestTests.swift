@@ -1,6 +1,7 @@
 import Command
 import FileIO
 import SystemPackage
+import TestSupport
 import Testing
 
 extension RealImages {
@@ -69,7 +70,7 @@ extension RealImages.ReadmeManifestTests {
         // A directory of root's below one of a service's: systemd-tmpfiles goes into none by itself.
         try work.path.appending("overlay/var/lib/app").makeDirectories()
         try work.path.appending("overlay/.ballast-modes").replaceContents(with: "0755 www-data www-data /var/lib/app\n")
-        let ballast = try TestImage.executable("ballast").string
+        let ballast = try BuiltExecutable.path("ballast").string
         let manifest = work.path.appending("site.yaml").string
         let cache = ["--cache", TestImage.cache.string]
         let output = work.path.appending("out").string

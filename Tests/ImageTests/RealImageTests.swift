@@ -86,7 +86,7 @@ extension RealImages.RealImageTests {
     /// - Returns: where the outputs are.
     private static func buildAsOrdinaryUser(_ build: ImageBuild, in work: FilePath) async throws -> FilePath {
         let user = try await OrdinaryUser(in: work)
-        let ballast = try TestImage.executable("ballast")
+        let ballast = try BuiltExecutable.path("ballast")
         let programs = [ballast, build.agent.daemon, build.agent.control].map(\.string)
         let inputs = ["manifests", "overlays"].map { TestImage.repository.appending($0).string }
         try await Command("cp", ["-rL"] + programs + inputs + [build.lockPath.string, user.home.string]).run()
@@ -125,7 +125,7 @@ extension RealImages.RealImageTests {
 
     /// Boots what was built, and looks at a boot that is not given the time it needs.
     private static func expectVerdicts(of directory: FilePath) async throws {
-        let ballast = try TestImage.executable("ballast").string
+        let ballast = try BuiltExecutable.path("ballast").string
         let good = try await Command(ballast, ["run", directory.string, "--verdict", "--timeout", "600"]).outcome()
         #expect(good.outputText.hasPrefix("boot-complete containerd 1.0.0 after "), "\(good.errorText)")
         #expect(good.status == 0)

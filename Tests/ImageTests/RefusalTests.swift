@@ -7,6 +7,7 @@ import FileIO
 import Glibc
 import Manifest
 import SystemPackage
+import TestSupport
 import Testing
 
 /// What cannot be built leaves a sentence, and nothing in the output directory.
@@ -71,6 +72,56 @@ struct RefusalTests {
         let message = await fault(
             of: try await TestImage.build(in: work.path, output: output, additions: "health: [\(check)]\n"))
         #expect(message.hasSuffix(expected), "\(message)")
+        try expectNothing(in: output)
+    }
+
+    @Test(
+        "what the manifest says of users and units and the image cannot have is refused with its line",
+        arguments: [
+            (
+                "users: [{name: web, uid: 33}]\n",
+                "image.yaml:2:26: the user 'web' cannot have the number 33: another one has it, or 'web' has "
+            ),
+            (
+                "users: [{name: web, shell: /usr/bin/zsh}]\n",
+                "image.yaml:2:28: the user 'web' has the shell '/usr/bin/zsh', and no package or overlay has it"
+            ),
+            (
+                "units: {mask: [apt-dialy.timer]}\n",
+                "image.yaml:2:16: no package or overlay has the unit 'apt-dialy.timer' that the manifest would mask; did you "
+                    + "mean 'apt-daily.timer'?"
+            ),
+            (
+                "files: [{path: /etc/systemd/system/mine.service, content: \"[Service]\\nExecStart=/bin/true\\n\"}]\n"
+                    + "units: {enable: [mine.service]}\n",
+                "image.yaml:3:18: the manifest enables the unit 'mine.service', whose file does not say what starts it; give "
+                    + "it a section [Install]"
+            ),
+        ])
+    func namedInVain(additions: String, expected: String) async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let message = await fault(
+            of: try await TestImage.build(in: work.path, output: output, additions: additions))
+        #expect(message.contains(expected), "\(message)")
+        try expectNothing(in: output)
+    }
+
+    @Test("an agent that cannot read its settings is refused before a host gets it")
+    func brokenAgent() async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        let (manifest, lock, lockPath) = try await TestImage.prepare(in: work.path)
+        let daemon = work.path.appending("ballastd")
+        try daemon.replaceContents(with: "#!/bin/sh\necho \"it is broken\" >&2\nexit 3\n")
+        let message = await fault(
+            of: ImageBuild(
+                manifest: manifest, lock: lock, lockPath: lockPath, version: "1.0.0",
+                cache: PackageCache(TestImage.cache),
+                agent: AgentExecutables(daemon: daemon, control: try BuiltExecutable.path("ballastctl")), output: output
+            ))
+        #expect(message.contains("cannot have the agent read its settings: "), "\(message)")
+        #expect(message.contains("it is broken"), "\(message)")
         try expectNothing(in: output)
     }
 

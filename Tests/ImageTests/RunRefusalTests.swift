@@ -2,6 +2,7 @@ import Command
 import FileIO
 import Glibc
 import SystemPackage
+import TestSupport
 import Testing
 import VirtualMachine
 
@@ -20,7 +21,7 @@ final class RunRefusalTests {
 
     private func refusal(_ arguments: [String] = [], of image: FilePath? = nil) async throws -> String {
         let outcome = try await Command(
-            TestImage.executable("ballast").string,
+            BuiltExecutable.path("ballast").string,
             ["run", (image ?? disk).string, "--verdict", "--timeout", "1", "--accel", "tcg"] + arguments
         ).outcome()
         #expect(outcome.status == 1)
@@ -52,6 +53,40 @@ final class RunRefusalTests {
                 "a disk of 2.0 GiB has no room for the image, which has 3.0 GiB; give it more with --disk-size"))
     }
 
+    @Test("a disk that keeps what is written grows once, before its first boot")
+    func grown() async throws {
+        func size() throws -> Int64 { try FileStatus(following: disk).size }
+        for _ in 0..<3 {
+            #expect(try await refusal(["--persist"]).contains("the guest did not report within 1.0 seconds"))
+            #expect(try size() == 8 << 30)
+        }
+        try await Command("sgdisk", ["-e", "-n", "2", "-t", "2:8310", disk.string]).run()
+        try OpenFile(disk, .readWrite).resize(to: 9 << 30)
+        try await Command("sgdisk", ["-e", disk.string]).run()
+        _ = try await refusal(["--persist"])
+        #expect(try size() == 9 << 30)
+    }
+
+    @Test("a partition table with wild numbers is refused or read")
+    func wildTable() async throws {
+        let header = try OpenFile(disk, .readWrite).bytes(at: 512, count: 512)
+        for (offset, length) in [(32, 8), (72, 8), (80, 4), (84, 4)] {
+            for value in [UInt8(0), 0xFF] {
+                var bytes = header
+                for index in offset..<offset + length { bytes[index] = value }
+                let file = try OpenFile(disk, .readWrite)
+                try bytes.withUnsafeBytes { buffer in
+                    try Result { () throws(FileIOFault) in try file.write(buffer, at: 512) }.get()
+                }
+                let text = try await refusal()
+                #expect(
+                    text.contains("\(disk): is no disk image") || text.contains("\(disk): the image is cut off")
+                        || text.contains("\(disk): cannot read the image") || text.contains("did not report within"),
+                    "\(text)")
+            }
+        }
+    }
+
     @Test("a console without a directory is refused before the machine starts")
     func noConsole() async throws {
         let directory = work.path.appending("nowhere")
@@ -70,7 +105,7 @@ final class RunRefusalTests {
         ])
     func usage(arguments: [String], message: String) async throws {
         let outcome = try await Command(
-            TestImage.executable("ballast").string, ["run", disk.string] + arguments
+            BuiltExecutable.path("ballast").string, ["run", disk.string] + arguments
         ).outcome()
         #expect(outcome.status == 64)
         #expect(outcome.errorText.hasPrefix("Error: \(message)"), "\(outcome.errorText)")

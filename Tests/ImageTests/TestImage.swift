@@ -4,6 +4,7 @@ import Fault
 import FileIO
 import Manifest
 import SystemPackage
+import TestSupport
 
 /// The shipped containerd manifest, locked against the real archive: what the tests of this module build.
 enum TestImage {
@@ -11,23 +12,8 @@ enum TestImage {
     /// Kept between runs: a package is fetched once.
     static let cache: FilePath = "/var/tmp/ballast-test-archive"
 
-    /// Where the package manager puts executables: beside this one.
-    static var executables: FilePath {
-        get throws { FilePath(try FilePath("/proc/self/exe").symbolicLinkTarget()).removingLastComponent() }
-    }
-
     static func agent() throws -> AgentExecutables {
-        AgentExecutables(daemon: try executable("ballastd"), control: try executable("ballastctl"))
-    }
-
-    /// An executable of this package as it was built.
-    static func executable(_ name: String) throws -> FilePath {
-        // The test runner may be the toolchain's own, so that the build directory is looked for.
-        for directory in [try executables, repository.appending(".build/release")]
-        where directory.appending(name).exists {
-            return directory.appending(name)
-        }
-        throw FileIOFault(.notFound, "build the executables first: swift build -c release", at: .path(".build/release"))
+        AgentExecutables(daemon: try BuiltExecutable.path("ballastd"), control: try BuiltExecutable.path("ballastctl"))
     }
 
     /// Writes a manifest that includes the shipped one, locks it, and fetches its packages.

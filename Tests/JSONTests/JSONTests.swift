@@ -54,4 +54,32 @@ struct JSONTests {
                 == "{\n  \"packages\": [\n    {\"name\": \"a\", \"size\": 1},\n    {\"name\": \"b\", \"size\": 2}\n  ]\n}\n"
         )
     }
+
+    @Test("a key as long as a document makes no error and no way to a member as long")
+    func longKeys() throws {
+        let key = String(repeating: "k", count: 400_000) + "\u{7}"
+        let quoted = String(repeating: "k", count: 80) + "…"
+        let missing = #expect(throws: JSONFault.self) {
+            try JSONValue(parsing: "{\"\(key.dropLast())\" 1}", source: "doc")
+        }
+        #expect(missing?.message == "not valid JSON: ':' is expected after the key '\(quoted)'")
+        let number = #expect(throws: JSONFault.self) {
+            try JSONValue(parsing: String(repeating: "9", count: 400_000), source: "doc")
+        }
+        #expect(number?.message.hasSuffix("9… is out of range") == true)
+        #expect(number?.message.utf8.count ?? 0 < 200)
+        // 100,000 members of an object below such a key: each of them would have it in its way.
+        let members = Dictionary(uniqueKeysWithValues: (0..<100_000).map { ("\($0)", JSONValue.integer(1)) })
+        let cursor = JSONCursor([key: .object(members)], source: "doc")
+        let all = try cursor.field(key).members()
+        #expect(all.count == 100_000)
+        #expect(all[0].value.path == "\(quoted).0")
+        let fault = #expect(throws: JSONFault.self) { try cursor.refuseMembers(except: []) }
+        #expect(fault?.message == "unknown member '\(quoted)'")
+        var deep: JSONValue = 1
+        for _ in 0..<60 { deep = [key: deep] }
+        var way = JSONCursor(deep, source: "doc")
+        for _ in 0..<60 { way = try way.field(key) }
+        #expect(way.path.utf8.count < 1200)
+    }
 }

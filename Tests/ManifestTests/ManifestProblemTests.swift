@@ -74,6 +74,37 @@ struct ManifestProblemTests {
                 "m.yaml:2:10: 'health[0]' has unit and tcp, expected exactly one of them"
             ),
             (
+                "product: x\nhealth: [{name: a, tcp: \"localhost:99999\"}]\n",
+                "m.yaml:2:25: 'health[0].tcp' is 'localhost:99999', expected a host and port, such as '127.0.0.1:80'"
+            ),
+            (
+                "product: x\nhealth: [{name: a, tcp: \"localhost:0\"}]\n",
+                "m.yaml:2:25: 'health[0].tcp' is 'localhost:0', expected a host and port, such as '127.0.0.1:80'"
+            ),
+            (
+                "product: x\nhealth: [{name: a, http: \"http://127.0.0.1:65536/\"}]\n",
+                "m.yaml:2:26: 'health[0].http' is 'http://127.0.0.1:65536/', expected an address such as "
+                    + "'https://host:8443/path', with 'http://' or 'https://' before it"
+            ),
+            (
+                "product: x\nupdate: {url: \"http://a b/\"}\n",
+                "m.yaml:2:15: 'update.url' is 'http://a b/', expected an address such as 'https://host:8443/path', with "
+                    + "'http://' or 'https://' before it"
+            ),
+            (
+                "product: x\nhealth: [{name: a, command: [curl, -f]}]\n",
+                "m.yaml:2:30: 'health[0].command[0]' is 'curl', expected a program by its absolute path; did you mean "
+                    + "'/usr/bin/curl'?"
+            ),
+            (
+                "product: x\nhealth: [{name: a, command: ['']}]\n",
+                "m.yaml:2:30: 'health[0].command[0]' is '', expected a program by its absolute path"
+            ),
+            (
+                "product: x\nusers: [{name: a, uid: 0}]\n",
+                "m.yaml:2:24: 'users[0].uid' is '0', expected an integer from 1 to 4294967294"
+            ),
+            (
                 "product: x\nhealth: [{name: a}]\n",
                 "m.yaml:2:10: 'health[0]' says nothing to check, expected one of unit, command, http, tcp, containerd"
             ),

@@ -94,4 +94,16 @@ struct ManifestSchemaTests {
 
     @Test("a size keeps its bytes", arguments: [("512 MiB", 512 << 20), ("1GiB", 1 << 30), ("3 TiB", 3 << 40)])
     func sizes(text: String, bytes: Int) { #expect(Quantity.bytes(text) == Int64(bytes)) }
+
+    @Test(
+        "addresses that hosts can ask are taken",
+        arguments: [
+            "http://127.0.0.1:8080", "https://updates.example.org/a/b?c", "https://user:pass@host_1:1/",
+            "http://[::1]:65535/x",
+            "http://10.0.2.2:44321",
+        ])
+    func addresses(text: String) throws {
+        let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {url: \"\(text)\"}\n"])
+        #expect(try files.load("m.yaml").update.url == text)
+    }
 }

@@ -230,6 +230,46 @@ struct PublishingTests {
             ])
     }
 
+    @Test("a look at every file finds what is damaged, missing or left over")
+    func inspection() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path.appending("repository")
+        let repository = Repository(path)
+        let keys = try FakeBuild.keys()
+        try repository.initialize(keys: keys, now: now)
+        for version in ["1.0", "1.1"] {
+            let build = try FakeBuild.write(
+                to: directory.path.appending("build-\(version)"), version: version, blocks: version == "1.0" ? 8 : 16)
+            _ = try await repository.publish(build, options: .init(channels: ["stable"]), keys: keys, now: now)
+        }
+        let whole = try await repository.check()
+        #expect(whole.releases == 2)
+        // Both have one kernel.
+        #expect(whole.blobs == 5)
+        #expect(whole.problems.isEmpty)
+        #expect(whole.strays.isEmpty)
+        let blobs = path.appending("blobs")
+        let names = try blobs.directoryEntries().sorted()
+        var bytes = try blobs.appending(names[0]).contents()
+        bytes[bytes.count / 2] ^= 1
+        try blobs.appending(names[0]).replaceContents(with: bytes)
+        try blobs.appending(names[1]).replaceContents(with: try blobs.appending(names[1]).contents().dropLast())
+        try blobs.appending(names[2]).removeTree()
+        try blobs.appending("left").replaceContents(with: "over")
+        let found = try await repository.check()
+        #expect(found.problems.map { $0.place?.description } == names.prefix(3).map { blobs.appending($0).string })
+        #expect(found.problems[0].message == "is not the file that the release names: its SHA-256 differs")
+        let left = try blobs.appending(names[1]).contents().count
+        #expect(found.problems[1].message == "has \(left) bytes, and the release names \(left + 1)")
+        #expect(found.problems[2].message == "is missing")
+        #expect(found.strays == ["left"])
+        // Damaged metadata is told of with advice for whoever has the repository, and not for a host.
+        try path.appending("metadata/3.targets.json").replaceContents(with: "{}")
+        let fault = await #expect(throws: PublishingFault.self) { try await repository.check() }
+        #expect(fault?.message.hasPrefix("the repository's metadata is damaged: ") == true)
+        #expect(fault?.remedy == "put back what was there when it was last published, from a copy")
+    }
+
     @Test("a build whose files changed, or that is not complete, leaves the repository as it was")
     func badBuild() async throws {
         let directory = try TemporaryDirectory()

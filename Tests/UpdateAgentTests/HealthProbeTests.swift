@@ -4,6 +4,7 @@ import FileIO
 import JSON
 import Release
 import SystemPackage
+import TestSupport
 import Testing
 import Trust
 import UpdateAgent

@@ -8,6 +8,7 @@ import Publishing
 import Release
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 import Trust
 import UpdateAgent
@@ -115,21 +116,28 @@ struct PowerCutTests {
         #expect(positions >= 2)
     }
 
-    @Test("after a version was denied, at any moment of its update, leaves nothing of it that boots")
-    func denial() async throws {
+    /// How an operator says that a version must not boot.
+    enum Refusal: CaseIterable { case denial, pin }
+
+    @Test(
+        "after a version was denied or passed over by a pin, at any moment of its update, leaves nothing of it that boots",
+        arguments: Refusal.allCases)
+    func refusal(_ refusal: Refusal) async throws {
         let old = try TestImage(version: "1.0", blocks: 40)
         let new = try TestImage(version: "1.1", blocks: 40)
         let all = try TemporaryDirectory()
         let repository = try TestRepository(in: all.path)
         try await repository.publish(new) { $0.frameSize = 1 << 17 }
-        let (flaws, steps) = try await onOwnThread { try self.denyEverywhere(repository, old: old, new: new) }
+        let (flaws, steps) = try await onOwnThread {
+            try self.refuseEverywhere(refusal, repository, old: old, new: new)
+        }
         #expect(flaws == [])
         #expect(steps > 15)
     }
 
     /// - Returns: what was wrong, and how many writes and flushes an update has.
-    private func denyEverywhere(
-        _ repository: TestRepository, old: TestImage, new: TestImage
+    private func refuseEverywhere(
+        _ refusal: Refusal, _ repository: TestRepository, old: TestImage, new: TestImage
     ) throws -> (flaws: [String], steps: Int) {
         let flaws = Mutex<[String]>([])
         for position in 1..<200 {
@@ -143,9 +151,13 @@ struct PowerCutTests {
             machine.observe { step in
                 if step == position {
                     DispatchQueue(label: "operator").async {
-                        if (try? agent.deny("1.1", reason: "it is bad")) != nil {
-                            isDenied.store(true, ordering: .releasing)
+                        let result = Result {
+                            switch refusal {
+                            case .denial: try agent.deny("1.1", reason: "it is bad")
+                            case .pin: try agent.pin("1.0")
+                            }
                         }
+                        if (try? result.get()) != nil { isDenied.store(true, ordering: .releasing) }
                         isOver.signal()
                     }
                     // Where the denial has to wait for the update, that goes on.
@@ -159,7 +171,7 @@ struct PowerCutTests {
                         if case .bad = name.standing { false } else { name.version == "1.1" }
                     }
                     guard !boots.isEmpty else { continue }
-                    flaws.withLock { $0.append("denied at \(position), and a cut after \(step) boots \(boots)") }
+                    flaws.withLock { $0.append("\(refusal) at \(position), and a cut after \(step) boots \(boots)") }
                 }
             }
             let outcome = Result { try agent.update { _ in } }
@@ -172,8 +184,11 @@ struct PowerCutTests {
             isOver.wait()
             let wasDenied = isDenied.load(ordering: .acquiring)
             #expect(wasDenied)
-            #expect(try host.boot() == "1.0", "denied at \(position)")
-            #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+            #expect(try host.boot() == "1.0", "\(refusal) at \(position)")
+            let status = try host.agent().status()
+            #expect(status.denied.map(\.version) == (refusal == .denial ? ["1.1"] : []))
+            #expect(status.pinned == (refusal == .pin ? "1.0" : nil))
+            #expect(status.phase == .idle)
         }
         throw UpdateAgentFault(.invalid, "no update came to its end")
     }

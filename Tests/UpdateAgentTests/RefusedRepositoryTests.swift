@@ -6,6 +6,7 @@ import Foundation
 import Publishing
 import Release
 import SystemPackage
+import TestSupport
 import Testing
 import Transfer
 import Trust
@@ -50,7 +51,7 @@ struct RefusedRepositoryTests {
         /// What the agent says when it is told to update from `address`.
         func update(from address: String) async throws -> Command.Outcome {
             try served.settings(root, address: address, machine: machine)
-            let daemon = try #require(ServedUpdateTests.daemon, "build the product ballastd first")
+            let daemon = try BuiltExecutable.path("ballastd")
             return try await Command(daemon.string, ["update", "--root", root.string]).outcome()
         }
 

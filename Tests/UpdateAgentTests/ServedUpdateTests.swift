@@ -10,6 +10,7 @@ import Publishing
 import Release
 import Serving
 import SystemPackage
+import TestSupport
 import Testing
 import Transfer
 import Trust
@@ -51,16 +52,9 @@ struct ServedUpdateTests {
         try root.appending("usr/lib/ballast/agent.json").replaceContents(with: value.text())
     }
 
-    /// The agent's executable, beside these tests.
-    static var daemon: FilePath? {
-        guard let path = try? FilePath("/proc/self/exe").symbolicLinkTarget() else { return nil }
-        let candidates = [FilePath(path).removingLastComponent(), FilePath(".build/release")]
-        return candidates.map { $0.appending("ballastd") }.first { $0.exists }
-    }
-
     @Test("the agent's executable updates a host over HTTP in less than 48 MiB of memory")
     func executable() async throws {
-        let daemon = try #require(Self.daemon, "build the product ballastd first")
+        let daemon = try BuiltExecutable.path("ballastd")
         let directory = try TemporaryDirectory()
         let old = try TestImage(version: "1.0", blocks: 16)
         let new = try TestImage(version: "1.1", blocks: 16 << 10)

@@ -1,3 +1,4 @@
+import Command
 import Cryptography
 import Fault
 import FileIO
@@ -69,6 +70,12 @@ struct TestRepository: Sendable {
 
     let path: FilePath
 
+    /// A copy of `other`, to go on publishing into.
+    init(copyOf other: TestRepository, in directory: FilePath) async throws {
+        path = directory.appending("later")
+        try await Command("cp", ["-a", other.path.string, path.string]).run()
+    }
+
     init(in directory: FilePath, now: UTCTime = now) throws {
         path = directory.appending("repository")
         try Repository(path).initialize(keys: try Self.keys(), now: now)
@@ -109,6 +116,12 @@ final class TestSource: BlobSource {
         var onPiece: @Sendable () -> Void = {}
         /// Called while the repository is asked.
         var onRefresh: @Sendable () -> Void = {}
+        /// What asking the repository comes to.
+        var refusal: UpdateAgentFault?
+        /// Files whose paths have this in them cannot be fetched.
+        var unreachable: String?
+        /// What is published by now.
+        var later: TestRepository?
     }
 
     let faults = Mutex(Faults())
@@ -126,7 +139,9 @@ final class TestSource: BlobSource {
 
     private struct Files: MetadataSource {
         let path: FilePath
+        let unreachable: String?
         func fetch(_ path: String, limit: Int) throws -> [UInt8]? {
+            if let unreachable, path.contains(unreachable) { throw UpdateAgentFault(.transfer, "no answer") }
             let file = self.path.appending(path)
             return file.exists ? try file.contents(limit: limit) : nil
         }
@@ -134,10 +149,11 @@ final class TestSource: BlobSource {
 
     func refresh() throws(UpdateAgentFault) -> TrustedRepository {
         faults.withLock { $0.onRefresh }()
+        let (refusal, later, unreachable) = faults.withLock { ($0.refusal, $0.later, $0.unreachable) }
+        if let refusal { throw refusal }
         do {
-            return try MetadataClient(
-                trustedRoot: try repository.root(), source: Files(path: repository.path), store: store
-            ).refresh(now: now)
+            let files = Files(path: (later ?? repository).path, unreachable: unreachable)
+            return try MetadataClient(trustedRoot: try repository.root(), source: files, store: store).refresh(now: now)
         } catch {
             throw UpdateAgentFault(.untrusted, "refused", cause: error)
         }
@@ -154,6 +170,7 @@ final class TestSource: BlobSource {
         var position = Int(offset)
         while position < bytes.count {
             faults.withLock { $0.onPiece }()
+            if isCancelled() { throw UpdateAgentFault(.transfer, "the transfer was cancelled") }
             // Odd lengths, so that frames do not end where pieces do.
             let end = min(position + 16_381, bytes.count)
             if let limit = faults.withLock({ $0.cutAfter }), delivered.withLock({ $0 }) + end - position > limit {

@@ -2,8 +2,9 @@ import Fault
 import FileTree
 import Manifest
 
-/// The units and programs that health checks look at: one that the image does not have would fail on each host.
-struct HealthTargets {
+/// What the manifest names and only the whole image can have: units and programs of health checks, users' shells. One that is
+/// missing would fail on each host.
+struct NamedTargets {
     let manifest: Manifest
 
     /// Kinds of units that come from packages. Those of other kinds may be made at boot: mounts, devices, scopes.
@@ -12,14 +13,22 @@ struct HealthTargets {
         "usr/lib/systemd/system", "usr/local/lib/systemd/system", "etc/systemd/system",
     ]
 
-    /// Refuses a check whose unit or program `tree` does not have.
+    /// Refuses what `tree` does not have.
     func check(_ tree: FileTree) throws(AssemblyFault) {
+        for user in manifest.users {
+            guard let shell = user.shell else { continue }
+            try check(
+                program: shell, "the user '\(user.name)' has the shell",
+                at: manifest.place(of: "users", named: user.name, key: "shell"), tree)
+        }
         for check in manifest.health {
             switch check.probe {
             case .unit(let unit): try self.check(unit: unit, of: check.name, tree)
             case .command(let arguments):
                 guard let program = arguments.first else { continue }
-                try self.check(program: program, of: check.name, tree)
+                try self.check(
+                    program: program, "the health check '\(check.name)' runs",
+                    at: manifest.place(ofHealthCheck: check.name, key: "command"), tree)
             case .http, .tcp, .containerd: break
             }
         }
@@ -43,7 +52,9 @@ struct HealthTargets {
                 ?? "add the package that has it to 'packages.install'")
     }
 
-    private func check(program: String, of name: String, _ tree: FileTree) throws(AssemblyFault) {
+    private func check(
+        program: String, _ subject: String, at place: Place?, _ tree: FileTree
+    ) throws(AssemblyFault) {
         // What is elsewhere, below /var or /run, may come to be on the host.
         guard ["/usr/", "/bin/", "/sbin/", "/lib"].contains(where: program.hasPrefix) else { return }
         let what: String
@@ -57,8 +68,7 @@ struct HealthTargets {
             return
         }
         throw AssemblyFault(
-            .missing, "the health check '\(name)' runs '\(program)', and \(what)",
-            at: manifest.place(ofHealthCheck: name, key: "command") ?? .named(name),
+            .missing, "\(subject) '\(program)', and \(what)", at: place,
             remedy: "correct its path, or add the package that has it to 'packages.install'")
     }
 }

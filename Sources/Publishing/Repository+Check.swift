@@ -1,0 +1,77 @@
+import Cryptography
+public import Fault
+import FileIO
+import Release
+import SystemPackage
+import Terminal
+import Trust
+
+extension Repository {
+    /// What a look at every file of a repository found.
+    public struct Inspection: Sendable {
+        /// Releases that were looked at.
+        public let releases: Int
+        /// Blobs whose every byte was read, each once.
+        public let blobs: Int
+        /// Their bytes.
+        public let bytes: Int64
+        /// What is not as the signed metadata says: one fault a file.
+        public let problems: [PublishingFault]
+        /// Blobs that no release names, by their file names.
+        public let strays: [String]
+    }
+
+    /// Verifies the metadata as a client does, and every blob that a release names by its length and SHA-256.
+    ///
+    /// - Throws: where the metadata itself cannot be used; `interrupted` on cancellation.
+    public func check() async throws(PublishingFault) -> Inspection {
+        let current = try directory.load()
+        let releases = try current.releases(ReleaseEntry.all(in: current.targets))
+        var blobs: [String: Blob] = [:]
+        for release in releases {
+            for blob in [release.image.index, release.image.frames, release.kernel] { blobs[blob.path] = blob }
+        }
+        let progress = Progress("checking", total: blobs.values.reduce(0) { $0 + $1.size }, unit: .bytes)
+        defer { progress.finish() }
+        var problems: [PublishingFault] = []
+        for blob in blobs.values.sorted(by: { $0.path < $1.path }) {
+            if let problem = problem(of: blob, progress) { problems.append(problem) }
+            if Task.isCancelled { throw PublishingFault(.interrupted, "interrupted before everything was checked") }
+        }
+        let names = (try? directory.blobs.directoryEntries()) ?? []
+        return Inspection(
+            releases: releases.count, blobs: blobs.count, bytes: blobs.values.reduce(0) { $0 + $1.size },
+            problems: problems, strays: names.filter { blobs["blobs/\($0)"] == nil })
+    }
+
+    private func problem(of blob: Blob, _ progress: Progress) -> PublishingFault? {
+        let path = directory.path.appending(blob.path)
+        let remedy = "put it back from a copy, or publish the build anew under another version"
+        do throws(FileIOFault) {
+            let file = try OpenFile(reading: path)
+            let size = try file.status().size
+            guard size == blob.size else {
+                return PublishingFault(
+                    .badRepository, "has \(size) bytes, and the release names \(blob.size)", at: .path(path.string),
+                    remedy: remedy)
+            }
+            var hasher = SHA256Hasher()
+            var position: Int64 = 0
+            while position < size {
+                if Task.isCancelled { break }
+                let bytes = try file.bytes(at: position, count: Int(min(size - position, 1 << 20)))
+                hasher.update(bytes)
+                position += Int64(bytes.count)
+                progress.advance(by: Int64(bytes.count))
+            }
+            guard !Task.isCancelled, hasher.finish() != blob.digest else { return nil }
+            return PublishingFault(
+                .badRepository, "is not the file that the release names: its SHA-256 differs", at: .path(path.string),
+                remedy: remedy)
+        } catch {
+            return PublishingFault(
+                .badRepository, error.code == .notFound ? "is missing" : "cannot be read", at: .path(path.string),
+                remedy: remedy, cause: error.code == .notFound ? nil : error)
+        }
+    }
+}
