@@ -22,20 +22,20 @@ struct Accounts {
         return numbers
     }
 
-    func user(_ name: String, for path: String) throws(AssemblyFault) -> UInt32 {
-        try number(name, in: users, kind: "user", for: path)
+    func user(_ name: String, at place: Place) throws(AssemblyFault) -> UInt32 {
+        try number(name, in: users, kind: "user", at: place)
     }
 
-    func group(_ name: String, for path: String) throws(AssemblyFault) -> UInt32 {
-        try number(name, in: groups, kind: "group", for: path)
+    func group(_ name: String, at place: Place) throws(AssemblyFault) -> UInt32 {
+        try number(name, in: groups, kind: "group", at: place)
     }
 
     private func number(
-        _ name: String, in table: [String: UInt32], kind: String, for path: String
+        _ name: String, in table: [String: UInt32], kind: String, at place: Place
     ) throws(AssemblyFault) -> UInt32 {
         if let number = UInt32(name) ?? table[name] { return number }
         throw AssemblyFault(
-            .missing, "the image has no \(kind) '\(name)'", at: .path(path),
+            .missing, "the image has no \(kind) '\(name)'", at: place,
             remedy: "declare it under '\(kind)s' in the manifest")
     }
 }

@@ -29,10 +29,18 @@ struct Customization {
             try OverlayCopy(root: directory, accounts: accounts).copy(overlay)
         }
         for file in manifest.files {
+            func place(_ key: String) -> Place {
+                manifest.place(of: "files", named: file.path, by: "path", key: key) ?? .path(file.path)
+            }
+            if (try? FileStatus(of: root.appending(String(file.path.dropFirst()))))?.kind == .directory {
+                throw AssemblyFault(
+                    .invalidRequest, "'\(file.path)' is a directory in the image, and no file can take its place",
+                    at: place("path"), remedy: "name a file below it")
+            }
             try directory.replaceFile(
                 String(file.path.dropFirst()), with: Array(file.content.utf8), permissions: file.mode,
-                owner: try accounts.user(file.owner, for: file.path),
-                group: try accounts.group(file.group, for: file.path))
+                owner: try accounts.user(file.owner, at: place("owner")),
+                group: try accounts.group(file.group, at: place("group")))
         }
         try AgentFiles(manifest: manifest).write(into: directory, agent: agent)
         // What the agent itself does not understand, or cannot even run to say so, would fail on each host.
@@ -72,10 +80,10 @@ struct Customization {
                 remedy: "choose another number, or leave it out")
         }
         for user in manifest.users {
-            try require(user.uid, accounts.user(user.name, for: "/etc/passwd"), "user", user.name, key: "uid")
+            try require(user.uid, accounts.user(user.name, at: .path("/etc/passwd")), "user", user.name, key: "uid")
         }
         for group in manifest.groups {
-            try require(group.gid, accounts.group(group.name, for: "/etc/group"), "group", group.name, key: "gid")
+            try require(group.gid, accounts.group(group.name, at: .path("/etc/group")), "group", group.name, key: "gid")
         }
     }
 

@@ -108,7 +108,7 @@ public struct ImageBuild: Sendable {
         try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
             .apply()
         try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
-        if try modules.keepOnly(manifest.kernel.modules) {
+        if try modules.keepOnly(manifest.kernel.modules, place: { manifest.place(of: "kernel.modules", element: $0) }) {
             try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
         }
         try await sandbox.run("cache the libraries", ["/usr/sbin/ldconfig"])

@@ -72,14 +72,15 @@ struct KernelModules {
     /// Removes the modules that no pattern matches and that none of those kept needs. No pattern keeps all.
     ///
     /// - Returns: whether any was removed, so that depmod has to look again.
-    func keepOnly(_ patterns: [String]) throws -> Bool {
+    func keepOnly(_ patterns: [String], place: (String) -> Place?) throws -> Bool {
         guard !patterns.isEmpty else { return false }
         let dependencies = try ModuleDependencies(try directory.appending("modules.dep").text())
         let kept = dependencies.closure(of: patterns)
         let stranger = patterns.first { dependencies.closure(of: [$0]).isEmpty }
         if let stranger {
             throw AssemblyFault(
-                .missing, "no module of the kernel \(release) matches '\(stranger)'", at: .named("kernel.modules"))
+                .missing, "no module of the kernel \(release) matches '\(stranger)'",
+                at: place(stranger) ?? .named("kernel.modules"), remedy: "correct the pattern, or take it out")
         }
         for path in dependencies.paths where !kept.contains(path) { try directory.appending(path).removeTree() }
         return true

@@ -61,8 +61,8 @@ struct OverlayCopy {
         for path in tree.sortedPaths() where !path.isEmpty && path != Self.modesFile {
             guard let inode = tree[path] else { continue }
             let given = modes[path]
-            let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, for: path) } ?? 0
-            let group = try given.map { (a) throws(AssemblyFault) in try accounts.group(a.group, for: path) } ?? 0
+            let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, at: .path(path)) } ?? 0
+            let group = try given.map { (a) throws(AssemblyFault) in try accounts.group(a.group, at: .path(path)) } ?? 0
             switch inode.kind {
             case .directory:
                 let isNew = try !root.exists(path)

@@ -63,9 +63,9 @@ public struct Manifest: Sendable, Hashable {
         place(of: "health", named: name, key: key)
     }
 
-    /// Where the element `name` of `list`, whose elements have names, has its `key`, or where it is itself.
-    public func place(of list: String, named name: String, key: String) -> Place? {
-        let element = tree[list]?.elements.first { $0["name"]?.text == name }
+    /// Where the element of `list` that has `name` as its `identity` has its `key`, or where it is itself.
+    public func place(of list: String, named name: String, by identity: String = "name", key: String) -> Place? {
+        let element = tree[list]?.elements.first { $0[identity]?.text == name }
         return (element?[key] ?? element)?.origin?.place
     }
 }

@@ -57,6 +57,12 @@ package struct ManifestReader {
         func fault(_ what: String, _ mark: Mark) -> ManifestFault { fault(what, line: mark.line, column: mark.column) }
         switch error as? YamlError {
         case .scanner(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            if lines.indices.contains(mark.line - 1),
+                lines[mark.line - 1].dropFirst(max(mark.column - 1, 0)).first == "\t"
+            {
+                return fault("a tab stands where YAML takes only spaces", mark)
+            }
             return fault(problem, mark)
         case .parser(_, let problem, let mark, _):
             // libyaml has its own limit, and its sentence names a function of its C interface.

@@ -201,7 +201,7 @@ extension Schema {
                         name: "mode",
                         schema: Schema(
                             doc: "The permission bits, in octal.",
-                            kind: .string(what: "an octal mode", pattern: "0?[0-7]{3,4}"),
+                            kind: .string(what: "an octal mode, such as '0644'", pattern: "0?[0-7]{3,4}"),
                             defaultValue: .value("0644"), example: "\"0600\"")),
                     Key(name: "owner", schema: accountOrNumber.documented("The owner.", "root", default: "root")),
                     Key(name: "group", schema: accountOrNumber.documented("The group.", "root", default: "root")),

@@ -108,7 +108,8 @@ extension VirtualMachine {
                 .noVerdict,
                 (verdict.map { "QEMU ended before the guest reported: \($0)" }
                     ?? "the guest did not report within \(timeout)")
-                    + (tail.isEmpty ? "" : "; the console's last lines:\n  " + tail.joined(separator: "\n  ")))
+                    + (tail.isEmpty ? "" : "; the console's last lines:\n  " + tail.joined(separator: "\n  ")),
+                remedy: verdict == nil ? "where it only needs more time, give it that with --timeout" : nil)
         }
         guard verdict.hasPrefix("boot-complete") else {
             throw VirtualMachineFault(.failed, "the guest reports: \(verdict)")

@@ -121,7 +121,13 @@ struct RunCommand: AsyncParsableCommand {
         guard let component = FilePath.Component(name) else {
             throw VirtualMachineFault(.noImage, "'\(name)' is not a file's name", at: .path(report.string))
         }
-        return path.appending(component)
+        let disk = path.appending(component)
+        guard disk.exists else {
+            throw VirtualMachineFault(
+                .noImage, "is missing, and build.json names it", at: .path(disk.string),
+                remedy: "build the image anew, or copy the whole directory")
+        }
+        return disk
     }
 
     private func parsedChannels() throws -> [VirtualMachine.Channel] {

@@ -87,6 +87,17 @@ struct RefusalTests {
                 "image.yaml:2:28: the user 'web' has the shell '/usr/bin/zsh', and no package or overlay has it"
             ),
             (
+                "files: [{path: /etc, content: x}]\n",
+                "image.yaml:2:16: '/etc' is a directory in the image, and no file can take its place; name a file below it"
+            ),
+            (
+                "files: [{path: /etc/foo, content: x, owner: webb}]\n",
+                "image.yaml:2:45: the image has no user 'webb'; declare it under 'users' in the manifest"
+            ),
+            (
+                "kernel: {modules: [virtoi_*]}\n", "image.yaml:2:20: no module of the kernel "
+            ),
+            (
                 "units: {mask: [apt-dialy.timer]}\n",
                 "image.yaml:2:16: no package or overlay has the unit 'apt-dialy.timer' that the manifest would mask; did you "
                     + "mean 'apt-daily.timer'?"

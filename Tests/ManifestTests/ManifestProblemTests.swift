@@ -125,6 +125,10 @@ struct ManifestProblemTests {
                 "product: x\nfiles: [{path: /etc/../x, content: \"\"}]\n",
                 "m.yaml:2:16: 'files[0].path' is '/etc/../x', expected an absolute path without '.' and '..'"
             ),
+            (
+                "product: x\nboot:\n\ttries: 3\n",
+                "m.yaml:3:1: not valid YAML: a tab stands where YAML takes only spaces"
+            ),
             ("product: x\netc: [\n", "m.yaml:3:1: not valid YAML: did not find expected node content"),
             ("product: x\nproduct: y\n", "m.yaml:2:1: not valid YAML: the key 'product' stands twice in one mapping"),
             (
