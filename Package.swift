@@ -65,7 +65,7 @@ let package = Package(
         library("Fault", []),
         library("JSON", ["Fault"]),
         library("FileIO", ["Fault", "CLinux", system]),
-        library("Terminal", []),
+        library("Terminal", ["CLinux"]),
         library("Command", ["Fault", "CLinux", subprocess, system]),
 
         // Platform: one thin, typed wrapper a C library.

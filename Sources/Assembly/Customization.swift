@@ -136,7 +136,9 @@ struct Customization {
             throw AssemblyFault(
                 .missing, "no package or overlay has the unit '\(unit)' that the manifest would \(key)",
                 at: manifest.place(of: "units.\(key)", element: unit) ?? .named(unit),
-                remedy: "did you mean '\(likely)'?")
+                remedy:
+                    "did you mean '\(likely)'? Otherwise take it out of 'units.\(key)', with '!remove' where it is included"
+            )
         }
         var named = HostUnits.enabled + units.enable + units.disable.filter { present.contains(Self.template(of: $0)) }
         for line in units.presets {
@@ -157,13 +159,23 @@ struct Customization {
         let text = try await sandbox.run(
             "see which units are enabled",
             ["/bin/sh", "-c", "/usr/bin/systemctl --root=/ is-enabled \"$@\" || true", "sh"] + units)
-        for (unit, standing) in zip(units, text.split(separator: "\n")) where standing == "static" {
+        for (unit, standing) in zip(units, text.split(separator: "\n")) where standing == "static" && !isLinked(unit) {
             throw AssemblyFault(
                 .invalidRequest, "the manifest enables the unit '\(unit)', whose file does not say what starts it",
                 at: manifest.place(of: "units.enable", element: unit) ?? .named(unit),
                 remedy:
                     "give it a section [Install] with a line such as 'WantedBy=multi-user.target', or take it out of 'units.enable'"
             )
+        }
+    }
+
+    /// Whether a unit of the image wants or requires `unit`, so that it starts anyway.
+    private func isLinked(_ unit: String) -> Bool {
+        ["usr/lib/systemd/system", "etc/systemd/system"].map { root.appending($0) }.contains { directory in
+            ((try? directory.directoryEntries()) ?? []).contains { name in
+                (name.hasSuffix(".wants") || name.hasSuffix(".requires"))
+                    && directory.appending(name).appending(unit).exists
+            }
         }
     }
 

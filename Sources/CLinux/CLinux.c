@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include <string.h>
+#include <signal.h>
 #include "CLinux.h"
 
 #include <errno.h>
@@ -68,3 +70,29 @@ int ballast_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOC
 int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }
 
 int ballast_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+static volatile int signal_descriptor = -1;
+
+static void report_signal(int number) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    // Where the pipe is full there is more to read than anybody needs.
+    ssize_t ignored = write(signal_descriptor, &byte, 1);
+    (void)ignored;
+    errno = saved;
+}
+
+int ballast_report_signals(const int *numbers, size_t count, int descriptor) {
+    signal_descriptor = descriptor;
+    for (size_t index = 0; index < count; index++) {
+        struct sigaction action, old;
+        if (sigaction(numbers[index], NULL, &old) != 0) return -1;
+        if (old.sa_handler == SIG_IGN) continue;
+        memset(&action, 0, sizeof action);
+        sigemptyset(&action.sa_mask);
+        action.sa_flags = SA_RESTART;
+        action.sa_handler = descriptor < 0 ? SIG_DFL : report_signal;
+        if (sigaction(numbers[index], &action, NULL) != 0) return -1;
+    }
+    return 0;
+}

@@ -43,7 +43,7 @@ extension Schema {
                     defaultValue: .value([]), example: "[\"disable *\"]")),
         ]))
 
-    // 0 is root's, 65535 and the last one stand for none (systemd's "Users, Groups, UIDs and GIDs").
+    // 0 is root's, and the last one stands for none (systemd's "Users, Groups, UIDs and GIDs").
     private static let identifier = Kind.integer(1...4_294_967_294)
 
     static let users = Schema(
@@ -188,7 +188,7 @@ extension Schema {
 
     /// The program of a command.
     static let program = "/[^\\u0000-\\u001f]*[^/\\u0000-\\u001f]"
-    private static let host = "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])"
+    private static let host = "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\\])"
     /// 1 to 65535.
     private static let port =
         "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"

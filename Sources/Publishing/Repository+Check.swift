@@ -26,14 +26,17 @@ extension Repository {
     /// - Throws: where the metadata itself cannot be used; `interrupted` on cancellation.
     public func check() async throws(PublishingFault) -> Inspection {
         let current = try directory.load()
-        let releases = try current.releases(ReleaseEntry.all(in: current.targets))
+        var problems: [PublishingFault] = []
+        var releases: [ReleaseDocument] = []
+        for entry in ReleaseEntry.all(in: current.targets) {
+            do throws(PublishingFault) { releases.append(try current.release(entry)) } catch { problems.append(error) }
+        }
         var blobs: [String: Blob] = [:]
         for release in releases {
             for blob in [release.image.index, release.image.frames, release.kernel] { blobs[blob.path] = blob }
         }
         let progress = Progress("checking", total: blobs.values.reduce(0) { $0 + $1.size }, unit: .bytes)
         defer { progress.finish() }
-        var problems: [PublishingFault] = []
         for blob in blobs.values.sorted(by: { $0.path < $1.path }) {
             if let problem = problem(of: blob, progress) { problems.append(problem) }
             if Task.isCancelled { throw PublishingFault(.interrupted, "interrupted before everything was checked") }

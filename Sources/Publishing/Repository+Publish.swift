@@ -68,12 +68,13 @@ extension Repository {
                 at: .path(directory.path.string),
                 remedy: "publish another build under another version; what is published never changes")
         }
-        let published = try current.releases(
-            ReleaseEntry.all(in: current.targets).filter {
-                $0.name.product == build.product && $0.name.architecture == build.architecture
-            })
+        let published = ReleaseEntry.all(in: current.targets).filter {
+            $0.name.product == build.product && $0.name.architecture == build.architecture
+        }
         try check(options, of: build, among: published)
-        let warnings = warnings(about: build, options, among: published)
+        let warnings =
+            warnings(about: build, options, among: published)
+            + deadEnds(about: build, options, among: published, in: current)
         guard warnings.isEmpty || !options.refusesWarnings else {
             throw PublishingFault(
                 .badRequest, warnings.joined(separator: "; "),
@@ -115,7 +116,7 @@ extension Repository {
 
     /// Refuses conditions under which no host could take the release.
     private func check(
-        _ options: Options, of build: BuildDescription, among published: [ReleaseDocument]
+        _ options: Options, of build: BuildDescription, among published: [ReleaseEntry]
     ) throws(PublishingFault) {
         if let problem = options.rollout?.problem {
             throw PublishingFault(
@@ -142,45 +143,59 @@ extension Repository {
                     remedy: "name a lower version")
             }
         }
-        if let floor = options.floors.max() {
-            let paths = paths(to: build, options, among: published)
-            for channel in options.channels where !paths.reachable(in: channel).contains(build.version) {
+        let revoked = published.reduce(into: Set(options.revokes)) { $0.formUnion($1.revokes) }
+        for floor in options.floors {
+            // Whatever is not below the floor will do.
+            let steps = published.filter {
+                floor <= $0.name.version && $0.name.version < build.version && !revoked.contains($0.name.version)
+            }
+            for channel in options.channels where !steps.contains(where: { $0.channels.contains(channel) }) {
                 throw PublishingFault(
                     .badRequest,
                     "hosts in channel '\(channel)' that are below \(floor) would have to run it or one between it and "
-                        + "\(build.version) first, and there is none that they come to and that is not revoked",
-                    at: .named("--floor"), remedy: "publish one in '\(channel)' before it")
+                        + "\(build.version) first, and there is none that is not revoked", at: .named("--floor"),
+                    remedy: "publish one in '\(channel)' before it")
             }
         }
         for entry in published where entry.revokes.contains(build.version) {
             throw PublishingFault(
-                .badRequest, "\(entry.version) revokes \(build.version), so that no host would take it",
+                .badRequest, "\(entry.name.version) revokes \(build.version), so that no host would take it",
                 remedy: "publish it under another version")
         }
     }
 
-    /// The paths that there are once the build is published.
-    private func paths(
-        to build: BuildDescription, _ options: Options, among published: [ReleaseDocument]
-    ) -> UpdatePaths {
-        UpdatePaths(
-            published.map(UpdatePaths.Step.init) + [
-                UpdatePaths.Step(version: build.version, channels: options.channels, floors: options.floors)
-            ], revoked: published.flatMap(\.revokes) + options.revokes)
+    /// Warns where hosts that run an old version would not come to a channel's newest release any more.
+    private func deadEnds(
+        about build: BuildDescription, _ options: Options, among published: [ReleaseEntry],
+        in current: TrustedRepository
+    ) -> [String] {
+        // Nothing else takes away a way that there was.
+        guard !options.floors.isEmpty || !options.revokes.isEmpty else { return [] }
+        var warnings: [String] = []
+        var steps: [UpdatePaths.Step] = []
+        for entry in published {
+            do throws(PublishingFault) { steps.append(UpdatePaths.Step(try current.release(entry))) } catch {
+                warnings.append("\(error.place.map { "\($0): " } ?? "")\(error.message)")
+            }
+        }
+        let revoked = published.flatMap(\.revokes)
+        let before = Set(UpdatePaths(steps, revoked: revoked).deadEnds.map(\.channel))
+        steps.append(UpdatePaths.Step(version: build.version, channels: options.channels, floors: options.floors))
+        for (channel, newest) in UpdatePaths(steps, revoked: revoked + options.revokes).deadEnds
+        where !before.contains(channel) || newest == build.version {
+            warnings.append(
+                "hosts in channel '\(channel)' that run an old version do not come to \(newest): what its floor asks for is "
+                    + "revoked, or has a floor that they do not come to")
+        }
+        return warnings
     }
 
     private func warnings(
-        about build: BuildDescription, _ options: Options, among published: [ReleaseDocument]
+        about build: BuildDescription, _ options: Options, among published: [ReleaseEntry]
     ) -> [String] {
         var warnings: [String] = []
-        for version in options.revokes where !published.contains(where: { $0.version == version }) {
+        for version in options.revokes where !published.contains(where: { $0.name.version == version }) {
             warnings.append("\(version) is revoked and was never published here")
-        }
-        let before = Set(UpdatePaths(published).deadEnds.map(\.channel))
-        for (channel, newest) in paths(to: build, options, among: published).deadEnds where !before.contains(channel) {
-            warnings.append(
-                "without what is revoked, hosts in channel '\(channel)' that run an old version do not come to \(newest) any "
-                    + "more, since it has a floor")
         }
         if build.repository == nil {
             warnings.append(

@@ -29,7 +29,9 @@ public struct RepositoryReport: Sendable {
             role(.snapshot, current.snapshot.version, current.snapshot.expires),
             role(.timestamp, current.timestamp.version, current.timestamp.expires),
         ]
-        releases = try current.releases(ReleaseEntry.all(in: current.targets))
+        var releases: [ReleaseDocument] = []
+        for entry in ReleaseEntry.all(in: current.targets) { releases.append(try current.release(entry)) }
+        self.releases = releases
     }
 
     /// The report as JSON.

@@ -30,11 +30,6 @@ struct UpdatePaths {
         steps = releases.filter { !revoked.contains($0.version) }.sorted { $0.version < $1.version }
     }
 
-    /// The paths through what is published.
-    init(_ published: [ReleaseDocument]) {
-        self.init(published.map(Step.init), revoked: published.flatMap(\.revokes))
-    }
-
     /// What a host that runs something older than all of them comes to in `channel`, one after another.
     func reachable(in channel: String) -> [ImageVersion] {
         var reached: [ImageVersion] = []
@@ -57,20 +52,18 @@ struct UpdatePaths {
 }
 
 extension TrustedRepository {
-    /// The releases that `entries` name, with the channels that these say.
-    func releases(_ entries: [ReleaseEntry]) throws(PublishingFault) -> [ReleaseDocument] {
-        var releases: [ReleaseDocument] = []
+    /// The release that `entry` names, with the channels that this says.
+    func release(_ entry: ReleaseEntry) throws(PublishingFault) -> ReleaseDocument {
         do {
-            for entry in entries {
-                let name = entry.name.description
-                let bytes = try fetch(name, limit: ReleaseDocument.byteLimit)
-                var release = try ReleaseDocument(parsing: bytes, source: name)
-                release.channels = entry.channels
-                releases.append(release)
-            }
+            let name = entry.name.description
+            let bytes = try fetch(name, limit: ReleaseDocument.byteLimit)
+            var release = try ReleaseDocument(parsing: bytes, source: name)
+            release.channels = entry.channels
+            return release
         } catch {
-            throw PublishingFault(.badRepository, "a release cannot be read", cause: error)
+            throw PublishingFault(
+                .badRepository, "the release document cannot be read", at: .named(entry.name.description),
+                remedy: "put it back from a copy; 'ballast repo check' names all that is damaged", cause: error)
         }
-        return releases
     }
 }

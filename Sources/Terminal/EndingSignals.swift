@@ -1,3 +1,4 @@
+import CLinux
 import Dispatch
 import Glibc
 import Synchronization
@@ -6,6 +7,7 @@ import Synchronization
 /// without anybody who looks after it, and no working directory with gigabytes in it.
 public enum EndingSignals {
     private static let numbers = [SIGTERM, SIGINT, SIGHUP]
+    private static let queue = DispatchQueue(label: "io.ballast.signals")
     private static let received = Mutex<Int32?>(nil)
 
     /// What a shell shows of a process that such a signal has ended, once one has come: 130 for SIGINT.
@@ -16,8 +18,29 @@ public enum EndingSignals {
         _ body: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
         let task = Task { try await body() }
-        let sources = sources { task.cancel() }
-        defer { for source in sources { source.cancel() } }
+        // A source of signals would only begin to listen some time later, and until then one would end this process at once,
+        // whatever it is about to leave behind.
+        var ends: [Int32] = [-1, -1]
+        guard ballast_pipe(&ends) == 0, ballast_report_signals(numbers, numbers.count, ends[1]) == 0 else {
+            return try await task.value
+        }
+        let (reader, writer) = (ends[0], ends[1])
+        let source = DispatchSource.makeReadSource(fileDescriptor: reader, queue: queue)
+        source.setEventHandler {
+            var byte: UInt8 = 0
+            guard read(reader, &byte, 1) == 1 else { return }
+            received.withLock { $0 = $0 ?? Int32(byte) }
+            task.cancel()
+        }
+        source.setCancelHandler {
+            close(reader)
+            close(writer)
+        }
+        source.activate()
+        defer {
+            _ = ballast_report_signals(numbers, numbers.count, -1)
+            source.cancel()
+        }
         return try await task.value
     }
 
@@ -49,8 +72,7 @@ public enum EndingSignals {
     }
 
     private static func sources(_ handler: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
-        let queue = DispatchQueue(label: "io.ballast.signals")
-        return numbers.map { number in
+        numbers.map { number in
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
                 received.withLock { $0 = $0 ?? number }

@@ -105,9 +105,7 @@ extension Agent {
                 HistoryEvent(
                     .pinned, version: version, detail: "this host takes \(version) and no other", at: host.now()))
         }
-        live.withLock { live in
-            if let bringing = live.bringing, !ImageVersion.areEqual(bringing, version) { live.isUnwanted = true }
-        }
+        try reviewDownload()
         var text = "pinned to \(version)"
         let order = ImageVersion.compare(version, running)
         if order < 0 {
@@ -133,6 +131,7 @@ extension Agent {
                 HistoryEvent(.unpinned, version: pinned, detail: "this host takes the newest again", at: host.now()))
             return pinned
         }
+        try reviewDownload()
         return ActionResult(pinned.map { "no longer pinned to \($0)" } ?? "this host was not pinned", version: pinned)
     }
 
@@ -167,14 +166,23 @@ extension Agent {
                 .invalid, "\(version) is what this host goes back to with the next reboot",
                 remedy: "'ballastctl allow \(rollback.from)' takes that back")
         }
+        try reviewDownload()
         let isBusy = live.withLock { live in
             live.denials += 1
-            if let bringing = live.bringing, ImageVersion.areEqual(bringing, version) { live.isUnwanted = true }
             return live.job != nil
         }
         // A running job sees at its end that it is denied.
         if !isBusy { try retireUnwanted() }
         return ActionResult("\(version) is denied here: \(cause)", version: version)
+    }
+
+    /// Ends the download of what is not wanted any more, or lets it go on where it has not ended yet.
+    private func reviewDownload() throws(UpdateAgentFault) {
+        guard let version = live.withLock({ $0.bringing }) else { return }
+        let isUnwanted = refusal(of: version, try state.read()) != nil
+        live.withLock { live in
+            if live.bringing == version { live.isUnwanted = isUnwanted }
+        }
     }
 
     /// Makes the entries of what is denied or revoked here the last that are ever booted, that of the running version
@@ -220,6 +228,7 @@ extension Agent {
             allow(version, in: &state)
             return true
         }
+        try reviewDownload()
         guard wasDenied else { throw UpdateAgentFault(.notFound, "\(version) is not denied here") }
         return ActionResult("\(version) may be taken again", version: version)
     }

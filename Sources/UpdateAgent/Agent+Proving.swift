@@ -43,9 +43,12 @@ extension Agent {
 
     /// The version that an operator went back to is worse than the one that runs, which stays then.
     private func comeBack(from rollback: PendingRollback, _ what: String) throws(UpdateAgentFault) {
+        // An operator may have gone back from it before it had proved itself, and then it still has to.
+        let isGood = try state.read().good.contains(running)
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
-            if try entries.entry(of: running) != nil { try entries.setStanding(.good, of: running) }
+            guard try entries.entry(of: running) != nil else { return }
+            try entries.setStanding(isGood ? .good : .trying(left: settings.tries, done: 0), of: running)
         }
         let cause = HealthReport(host.paths.healthReport(of: rollback.target))?.cause ?? what
         try change { state in

@@ -56,7 +56,8 @@ extension Agent {
             }
             return try bring(release, progress: progress)
         }
-        if settings.reboot == .immediate, result.version != nil {
+        // Unless it was denied, or the host pinned to another one, in this very moment.
+        if settings.reboot == .immediate, let version = result.version, try state.read().pending?.version == version {
             _ = try reboot()
             result.isRebooting = true
         }
@@ -107,7 +108,7 @@ extension Agent {
     ) throws(UpdateAgentFault) -> UpdateResult {
         let version = release.version.description
         guard let source else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
-        let asked = host.now()
+        let asked = (host.now(), ContinuousClock.now)
         live.withLock { $0.bringing = version }
         defer {
             live.withLock { live in
@@ -186,8 +187,13 @@ extension Agent {
     }
 
     /// After a download that took long the repository is asked once more: what it revokes meanwhile does not boot.
-    private func askAgain(since asked: UTCTime) throws(UpdateAgentFault) {
-        guard host.now().seconds - asked.seconds >= Self.patience, let source else { return }
+    private func askAgain(
+        since asked: (time: UTCTime, instant: ContinuousClock.Instant)
+    ) throws(UpdateAgentFault) {
+        // By either clock: one may have been set meanwhile.
+        let seconds = max(
+            abs(host.now().seconds - asked.time.seconds), (ContinuousClock.now - asked.instant).components.seconds)
+        guard seconds >= Self.patience, let source else { return }
         let repository: TrustedRepository
         do throws(UpdateAgentFault) { repository = try source.refresh() } catch {
             // A server that has just given the image away and is silent now says nothing against it.
@@ -198,7 +204,7 @@ extension Agent {
     }
 
     /// Why `version` must not become bootable here, or nil.
-    private func refusal(of version: String, _ state: AgentState) -> UpdateAgentFault? {
+    func refusal(of version: String, _ state: AgentState) -> UpdateAgentFault? {
         if let denial = state.denial(of: version) { return Self.denied(denial) }
         if let revoker = state.revoker(of: version) {
             return UpdateAgentFault(.denied, "\(version) is revoked by \(revoker)")

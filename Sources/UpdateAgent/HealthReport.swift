@@ -24,11 +24,13 @@ public struct HealthReport: AgentAnswer, Hashable {
     /// In the settings' order.
     public var outcomes: [Outcome]
 
-    /// The report of a boot of `host` that did not get as far as its checks, or past them.
+    /// The report of a boot of `host` that did not get as far as its checks, or past them: that of its checks where they said
+    /// why, otherwise `problem`.
     public static func incomplete(_ host: Host, _ problem: String) -> HealthReport {
-        HealthReport(
-            version: host.running.description, time: host.now(),
-            outcomes: [Outcome(name: "boot-complete.target", problem: problem, seconds: 0)])
+        HealthReport(host.paths.healthReport(of: host.running.description))
+            ?? HealthReport(
+                version: host.running.description, time: host.now(),
+                outcomes: [Outcome(name: "boot-complete.target", problem: problem, seconds: 0)])
     }
 
     /// Whether every check held.

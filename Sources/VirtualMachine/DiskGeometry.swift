@@ -1,17 +1,17 @@
 import Fault
 import FileIO
-import SystemPackage
+package import SystemPackage
 
 /// What a raw disk image says of itself in the header of its GPT (UEFI specification 2.10, section 5.3.2).
-struct DiskGeometry: Sendable, Hashable {
+package struct DiskGeometry: Sendable, Hashable {
     /// Bytes a logical sector.
-    let sectorSize: Int
+    package let sectorSize: Int
     /// The bytes that the table says the disk has.
-    let tableSize: Int64
+    package let tableSize: Int64
     /// The bytes that the file has.
-    let fileSize: Int64
+    package let fileSize: Int64
     /// Whether there is a partition for /var, which the first boot makes: then the disk has been given its size.
-    let hasVariableData: Bool
+    package let hasVariableData: Bool
 
     private static let signature = Array("EFI PART".utf8)
     /// Of the header: the signature, at byte 32 the sector of the backup header, the disk's last one, at 72 the first sector of
@@ -25,7 +25,7 @@ struct DiskGeometry: Sendable, Hashable {
     /// Reads it from `disk`.
     ///
     /// - Throws: `noImage` where `disk` has no such table, or ends before the table says.
-    init(of disk: FilePath) throws(VirtualMachineFault) {
+    package init(of disk: FilePath) throws(VirtualMachineFault) {
         do {
             let file = try OpenFile(reading: disk)
             // A block device has no size of its own; what it has room for is the kernel's matter.
@@ -62,5 +62,11 @@ struct DiskGeometry: Sendable, Hashable {
         throw VirtualMachineFault(
             .noImage, "is no disk image: it has no GPT", at: .path(disk.string),
             remedy: "name the directory that 'ballast build' wrote, or a raw disk image")
+    }
+
+    /// The bytes that the disk of a machine has where nobody says.
+    package var machineSize: Int64 {
+        // A disk that was booted keeps the size that it got then.
+        hasVariableData ? fileSize : max(8 << 30, tableSize + 4 << 30, fileSize)
     }
 }

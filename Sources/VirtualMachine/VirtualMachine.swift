@@ -156,10 +156,7 @@ public struct VirtualMachine: Sendable {
     private func diskFile(work: FilePath) -> FilePath { isPersistent ? disk : work.appending("snapshot.qcow2") }
 
     private func size(of geometry: DiskGeometry) -> Int64 {
-        if let diskSize { return diskSize }
-        // A disk that was booted keeps the size that it got then.
-        if geometry.hasVariableData { return geometry.fileSize }
-        return max(8 << 30, geometry.tableSize + 4 << 30, geometry.fileSize)
+        diskSize ?? geometry.machineSize
     }
 
     private func growDisk(to size: Int64) throws(FileIOFault) {

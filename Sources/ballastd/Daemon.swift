@@ -47,7 +47,10 @@ enum Daemon {
             case "serve": try serve(prefix)
             case "health": return try health(prefix)
             case "failed": StandardStreams.report(try failed(prefix))
-            case "settings": _ = try AgentSettings.load(HostPaths(prefix: prefix))
+            case "settings":
+                guard let problem = try AgentSettings.load(HostPaths(prefix: prefix)).problem else { return 0 }
+                StandardStreams.report("ballastd: \(problem)")
+                return 1
             case "good": StandardStreams.print(try agent(prefix).recordGood())
             case "update": try update(prefix)
             default: return misused("there is no verb '\(verb)'")

@@ -10,7 +10,7 @@ import Testing
 import Trust
 
 /// What `ballast publish` and `ballast serve` leave when they are asked to end.
-@Suite("Verbs that are asked to end", .serialized, .timeLimit(.minutes(2)))
+@Suite("Verbs that are asked to end", .serialized, .timeLimit(.minutes(5)))
 final class InterruptionTests {
     private let work: TemporaryDirectory
     private let repository: FilePath
@@ -64,7 +64,7 @@ final class InterruptionTests {
     @Test("an interrupted publication leaves the repository as it was", arguments: [SIGINT, SIGTERM])
     func publish(signal: Int32) async throws {
         let build = work.path.appending("build")
-        try FakeBuild.write(to: build, version: "1.0", blocks: 25_000)
+        try FakeBuild.write(to: build, version: "1.0", blocks: 12_000)
         let before = try files()
         let arguments = [
             "publish", build.string, "--repo", repository.string, "--keys", work.path.appending("keys").string,

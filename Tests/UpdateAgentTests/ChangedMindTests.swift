@@ -126,6 +126,25 @@ struct ChangedMindTests {
         #expect(try host.boot() == "1.1")
     }
 
+    @Test("a version that an operator left before it had proved itself still has to when the host comes back to it")
+    func leftOnTrial() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        #expect(try host.boot() == "1.1")
+        let agent = try host.agent()
+        try agent.reconcile()
+        _ = try agent.rollback(reboot: false)
+        for _ in 0..<3 { #expect(try host.boot() == "1.0") }
+        #expect(try host.boot() == "1.1")
+        let back = try host.agent()
+        try back.reconcile()
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
+        #expect(try back.status().phase == .proving(version: "1.1"))
+        #expect(try failure { _ = try back.update { _ in } }.code == .busy)
+        #expect(try host.prove().history().contains { $0.kind == .proved && $0.version == "1.1" })
+    }
+
     @Test("the agent by itself gives a rollback up whose target was revoked meanwhile")
     func revokedTarget() async throws {
         let directory = try TemporaryDirectory()

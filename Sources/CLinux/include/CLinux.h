@@ -40,3 +40,7 @@ int ballast_sync_file_system(int descriptor);
 
 // pipe2(2) with O_CLOEXEC, so that no other child inherits the ends; 0 or -1 with errno.
 int ballast_pipe(int ends[2]);
+
+// From its return on, each of the signals is written to `descriptor` as a byte, its number, and does nothing else; those that
+// are ignored stay so. With -1 they do again what they do by default. 0 or -1 with errno.
+int ballast_report_signals(const int *numbers, size_t count, int descriptor);
