@@ -7,6 +7,7 @@ import Publishing
 import Release
 import Serving
 import SystemPackage
+import TestSupport
 import Testing
 import Transfer
 import Trust
@@ -74,30 +75,34 @@ struct ServedRepositoryTests {
     @Test("our client accepts it over HTTP, fetches every blob, and refuses one with a flipped byte")
     func overHTTP() async throws {
         try await serving { address, path in
-            let source = HTTPSource(base: address)
-            let root = try path.appending("metadata/root.json").contents()
-            let client = MetadataClient(
-                trustedRoot: root, source: source, store: DirectoryStore(path.appending("../trust")))
-            let trusted = try client.refresh(now: .now)
-            let name = try #require(ReleaseEntry.all(in: trusted.targets).last?.name.description)
-            let release = try ReleaseDocument(
-                parsing: trusted.fetch(name, limit: ReleaseDocument.byteLimit), source: name)
-            for blob in [release.kernel, release.image.index, release.image.frames] {
-                let file = path.appending("../fetched")
-                let url = "\(address)/\(blob.path)"
+            try await onOwnThread { try self.expectWhole(path, at: address) }
+        }
+    }
+
+    private func expectWhole(_ path: FilePath, at address: String) throws {
+        let source = HTTPSource(base: address)
+        let root = try path.appending("metadata/root.json").contents()
+        let client = MetadataClient(
+            trustedRoot: root, source: source, store: DirectoryStore(path.appending("../trust")))
+        let trusted = try client.refresh(now: .now)
+        let name = try #require(ReleaseEntry.all(in: trusted.targets).last?.name.description)
+        let release = try ReleaseDocument(
+            parsing: trusted.fetch(name, limit: ReleaseDocument.byteLimit), source: name)
+        for blob in [release.kernel, release.image.index, release.image.frames] {
+            let file = path.appending("../fetched")
+            let url = "\(address)/\(blob.path)"
+            try source.client.download(url, to: file, size: blob.size, digest: blob.digest)
+            try file.removeTree()
+            var bytes = try path.appending(blob.path).contents()
+            bytes[bytes.count / 2] ^= 1
+            try path.appending(blob.path).replaceContents(with: bytes)
+            let fault = #expect(throws: TransferFault.self) {
                 try source.client.download(url, to: file, size: blob.size, digest: blob.digest)
-                try file.removeTree()
-                var bytes = try path.appending(blob.path).contents()
-                bytes[bytes.count / 2] ^= 1
-                try path.appending(blob.path).replaceContents(with: bytes)
-                let fault = #expect(throws: TransferFault.self) {
-                    try source.client.download(url, to: file, size: blob.size, digest: blob.digest)
-                }
-                #expect(
-                    fault?.description == "\(url): what the server has is not what SHA-256 \(blob.digest) names; "
-                        + "ask who runs the server; the file was not kept")
-                #expect(!file.exists)
             }
+            #expect(
+                fault?.description == "\(url): what the server has is not what SHA-256 \(blob.digest) names; "
+                    + "ask who runs the server; the file was not kept")
+            #expect(!file.exists)
         }
     }
 }

@@ -123,8 +123,8 @@ struct PowerCutTests {
         "after a version was denied or passed over by a pin, at any moment of its update, leaves nothing of it that boots",
         arguments: Refusal.allCases)
     func refusal(_ refusal: Refusal) async throws {
-        let old = try TestImage(version: "1.0", blocks: 40)
-        let new = try TestImage(version: "1.1", blocks: 40)
+        let old = try TestImage(version: "1.0", blocks: 16)
+        let new = try TestImage(version: "1.1", blocks: 16)
         let all = try TemporaryDirectory()
         let repository = try TestRepository(in: all.path)
         try await repository.publish(new) { $0.frameSize = 1 << 17 }
@@ -166,7 +166,7 @@ struct PowerCutTests {
                 guard isDenied.load(ordering: .acquiring) else { return }
                 let media = [(SimulatedMachine.Loss.all, UInt64(0)), (.none, 0)] + (0..<8).map { (.some, $0) }
                 for (loss, seed) in media {
-                    let names = machine.mediaAfterCut(loss, seed: seed).files.keys
+                    let names = machine.bootFilesAfterCut(loss, seed: seed)
                     let boots = names.compactMap { BootEntryName(fileName: $0) }.filter { name in
                         if case .bad = name.standing { false } else { name.version == "1.1" }
                     }

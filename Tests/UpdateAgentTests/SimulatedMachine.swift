@@ -90,19 +90,33 @@ final class SimulatedMachine: TestMachine {
     /// has it. Nothing is changed by asking.
     func mediaAfterCut(_ loss: Loss, seed: UInt64) -> Media {
         state.withLock { state in
-            var random = seed
             var media = state.durable
-            for change in state.pending {
-                random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                let survives =
-                    switch loss {
-                    case .all: false
-                    case .none: true
-                    case .some: random >> 40 & 1 == 1
-                    }
-                if survives { change.apply(&media) }
-            }
+            for change in Self.survivors(of: state.pending, loss, seed: seed) { change.apply(&media) }
             return media
+        }
+    }
+
+    /// The names of the boot files among them.
+    func bootFilesAfterCut(_ loss: Loss, seed: UInt64) -> [String] {
+        state.withLock { state in
+            // The slots, which are large, stay out of it.
+            var media = Media(slots: [], roots: [], verities: [], files: state.durable.files)
+            for change in Self.survivors(of: state.pending, loss, seed: seed) where change.medium != .disk {
+                change.apply(&media)
+            }
+            return Array(media.files.keys)
+        }
+    }
+
+    private static func survivors(of changes: [Change], _ loss: Loss, seed: UInt64) -> [Change] {
+        var random = seed
+        return changes.filter { _ in
+            random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return switch loss {
+            case .all: false
+            case .none: true
+            case .some: random >> 40 & 1 == 1
+            }
         }
     }
 
