@@ -17,13 +17,13 @@ public enum EndingSignals {
     public static func cancelling<Result: Sendable>(
         _ body: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
-        let task = Task { try await body() }
-        // A source of signals would only begin to listen some time later, and until then one would end this process at once,
-        // whatever it is about to leave behind.
+        // Before anything begins: a source of signals would only listen some time later, and until then one would end this
+        // process at once, whatever it is about to leave behind.
         var ends: [Int32] = [-1, -1]
         guard ballast_pipe(&ends) == 0, ballast_report_signals(numbers, numbers.count, ends[1]) == 0 else {
-            return try await task.value
+            return try await body()
         }
+        let task = Task { try await body() }
         let (reader, writer) = (ends[0], ends[1])
         let source = DispatchSource.makeReadSource(fileDescriptor: reader, queue: queue)
         source.setEventHandler {
