@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
-#include <string.h>
-#include <signal.h>
 #include "CLinux.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>

@@ -41,7 +41,8 @@ extension Repository {
             if let problem = problem(of: blob, progress) { problems.append(problem) }
             if Task.isCancelled { throw PublishingFault(.interrupted, "interrupted before everything was checked") }
         }
-        let names = (try? directory.blobs.directoryEntries()) ?? []
+        // Hidden files are what somebody publishes at this moment, or what the next one to publish removes.
+        let names = ((try? directory.blobs.directoryEntries()) ?? []).filter { !$0.hasPrefix(".") }
         return Inspection(
             releases: releases.count, blobs: blobs.count, bytes: blobs.values.reduce(0) { $0 + $1.size },
             problems: problems, strays: names.filter { blobs["blobs/\($0)"] == nil })

@@ -20,9 +20,9 @@ public enum EndingSignals {
         // Before anything begins: a source of signals would only listen some time later, and until then one would end this
         // process at once, whatever it is about to leave behind.
         var ends: [Int32] = [-1, -1]
-        guard ballast_pipe(&ends) == 0, ballast_report_signals(numbers, numbers.count, ends[1]) == 0 else {
-            return try await body()
-        }
+        guard ballast_pipe(&ends) == 0 else { return try await body() }
+        // Fails for numbers that are no signals' alone.
+        _ = ballast_report_signals(numbers, numbers.count, ends[1])
         let task = Task { try await body() }
         let (reader, writer) = (ends[0], ends[1])
         let source = DispatchSource.makeReadSource(fileDescriptor: reader, queue: queue)

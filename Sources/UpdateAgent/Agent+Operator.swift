@@ -196,7 +196,7 @@ extension Agent {
                 let version = entry.name.version
                 guard known.denial(of: version) != nil || known.revoker(of: version) != nil else { continue }
                 if case .bad = entry.name.standing { continue }
-                try entries.setStanding(.bad(done: 0), of: entry.name.version)
+                try entries.setStanding(.bad(done: 0), of: version)
             }
         }
     }

@@ -46,8 +46,7 @@ public struct HTTPRepository: BlobSource {
         do throws(TransferFault) {
             try client.stream(
                 "\(address)/\(blob.path)", range: offset..<max(offset, blob.size), isCancelled: isCancelled
-            ) {
-                bytes in
+            ) { bytes in
                 do throws(UpdateAgentFault) { try onData(bytes) } catch {
                     refusal = error
                     throw error

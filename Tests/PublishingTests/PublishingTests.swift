@@ -254,6 +254,7 @@ struct PublishingTests {
         try blobs.appending(names[1]).replaceContents(with: try blobs.appending(names[1]).contents().dropLast())
         try blobs.appending(names[2]).removeTree()
         try blobs.appending("left").replaceContents(with: "over")
+        try blobs.appending(".being-written").replaceContents(with: "by another process")
         let found = try await repository.check()
         #expect(found.problems.map { $0.place?.description } == names.prefix(3).map { blobs.appending($0).string })
         #expect(found.problems[0].message == "is not the file that the release names: its SHA-256 differs")
