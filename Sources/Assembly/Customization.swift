@@ -32,7 +32,7 @@ struct Customization {
             func place(_ key: String) -> Place {
                 manifest.place(of: "files", named: file.path, by: "path", key: key) ?? .path(file.path)
             }
-            if (try? FileStatus(of: root.appending(String(file.path.dropFirst()))))?.kind == .directory {
+            if try directory.isDirectory(file.path) {
                 throw AssemblyFault(
                     .invalidRequest, "'\(file.path)' is a directory in the image, and no file can take its place",
                     at: place("path"), remedy: "name a file below it")

@@ -100,6 +100,13 @@ final class RootDirectory {
         return faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
     }
 
+    /// Whether a directory has this path, its last component not followed.
+    func isDirectory(_ path: String) throws(AssemblyFault) -> Bool {
+        let (directory, name) = try parent(of: path)
+        var status = stat()
+        return fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// The content of a regular file, or nil where there is none. Links are followed inside the root.
     func contents(_ path: String) throws(AssemblyFault) -> [UInt8]? {
         // Without O_NONBLOCK, opening a FIFO would wait for a writer.

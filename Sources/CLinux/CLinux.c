@@ -83,7 +83,12 @@ static void report_signal(int number) {
 }
 
 int ballast_report_signals(const int *numbers, size_t count, int descriptor) {
-    signal_descriptor = descriptor;
+    // A handler must not wait for whoever reads.
+    if (descriptor >= 0) {
+        int flags = fcntl(descriptor, F_GETFL);
+        if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0) return -1;
+        signal_descriptor = descriptor;
+    }
     for (size_t index = 0; index < count; index++) {
         struct sigaction action, old;
         if (sigaction(numbers[index], NULL, &old) != 0) return -1;
@@ -94,5 +99,7 @@ int ballast_report_signals(const int *numbers, size_t count, int descriptor) {
         action.sa_handler = descriptor < 0 ? SIG_DFL : report_signal;
         if (sigaction(numbers[index], &action, NULL) != 0) return -1;
     }
+    // Only now, or a signal that comes in between would be taken and lost.
+    signal_descriptor = descriptor;
     return 0;
 }

@@ -14,7 +14,8 @@ final class PendingBlob {
     private let temporary: FilePath
     private let directory: FilePath
     private var hasher = SHA256Hasher()
-    private(set) var size: Int64 = 0
+    private var size: Int64 = 0
+    private var sealed: Blob?
 
     init(in directory: FilePath) throws(FileIOFault) {
         self.directory = directory
@@ -38,11 +39,17 @@ final class PendingBlob {
         size += Int64(bytes.count)
     }
 
-    /// Gives the blob its name. One that is there already has the same bytes.
-    func commit() throws(FileIOFault) -> Blob {
-        let blob = Blob(digest: hasher.finish(), size: size)
+    /// Says that there is no more to come, and what the blob is then.
+    func seal() throws(FileIOFault) -> Blob {
+        if let sealed { return sealed }
         try file.flush()
-        try temporary.rename(to: directory.appending(blob.digest.description))
+        let blob = Blob(digest: hasher.finish(), size: size)
+        sealed = blob
         return blob
+    }
+
+    /// Gives the blob its name. One that is there already has the same bytes.
+    func commit() throws(FileIOFault) {
+        try temporary.rename(to: directory.appending(try seal().digest.description))
     }
 }

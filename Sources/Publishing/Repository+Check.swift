@@ -17,7 +17,8 @@ extension Repository {
         public let bytes: Int64
         /// What is not as the signed metadata says: one fault a file.
         public let problems: [PublishingFault]
-        /// Blobs that no release names, by their file names.
+        /// Blobs that no release names, by their file names. None where a release document cannot be read, which might name
+        /// any of them.
         public let strays: [String]
     }
 
@@ -25,12 +26,15 @@ extension Repository {
     ///
     /// - Throws: where the metadata itself cannot be used; `interrupted` on cancellation.
     public func check() async throws(PublishingFault) -> Inspection {
+        // Hidden files are what somebody publishes at this moment, or what the next one to publish removes.
+        let names = ((try? directory.blobs.directoryEntries()) ?? []).filter { !$0.hasPrefix(".") }
         let current = try directory.load()
         var problems: [PublishingFault] = []
         var releases: [ReleaseDocument] = []
         for entry in ReleaseEntry.all(in: current.targets) {
             do throws(PublishingFault) { releases.append(try current.release(entry)) } catch { problems.append(error) }
         }
+        let isAllKnown = problems.isEmpty
         var blobs: [String: Blob] = [:]
         for release in releases {
             for blob in [release.image.index, release.image.frames, release.kernel] { blobs[blob.path] = blob }
@@ -41,11 +45,21 @@ extension Repository {
             if let problem = problem(of: blob, progress) { problems.append(problem) }
             if Task.isCancelled { throw PublishingFault(.interrupted, "interrupted before everything was checked") }
         }
-        // Hidden files are what somebody publishes at this moment, or what the next one to publish removes.
-        let names = ((try? directory.blobs.directoryEntries()) ?? []).filter { !$0.hasPrefix(".") }
+        let unnamed = isAllKnown ? names.filter { blobs["blobs/\($0)"] == nil } : []
         return Inspection(
             releases: releases.count, blobs: blobs.count, bytes: blobs.values.reduce(0) { $0 + $1.size },
-            problems: problems, strays: names.filter { blobs["blobs/\($0)"] == nil })
+            problems: problems, strays: unnamed.isEmpty ? [] : unnamedStill(unnamed))
+    }
+
+    /// Those of `names` that are not named now either: somebody may have published them meanwhile.
+    private func unnamedStill(_ names: [String]) -> [String] {
+        guard let current = try? directory.load() else { return [] }
+        var named: Set<String> = []
+        for entry in ReleaseEntry.all(in: current.targets) {
+            guard let release = try? current.release(entry) else { return [] }
+            for blob in [release.image.index, release.image.frames, release.kernel] { named.insert(blob.path) }
+        }
+        return names.filter { !named.contains("blobs/\($0)") }
     }
 
     private func problem(of blob: Blob, _ progress: Progress) -> PublishingFault? {

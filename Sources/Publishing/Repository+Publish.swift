@@ -61,15 +61,17 @@ extension Repository {
         let current = try directory.load()
         for role in [MetadataRole.targets, .snapshot, .timestamp] { _ = try keys.key(role, trustedBy: current.root) }
         let known = ReleaseName(product: build.product, version: build.version, architecture: build.architecture)
-        guard current.targets.targets[known.description] == nil else {
-            throw PublishingFault(
-                .alreadyPublished,
-                "\(build.product) \(build.version) for \(build.architecture) is published already",
-                at: .path(directory.path.string),
-                remedy: "publish another build under another version; what is published never changes")
-        }
         let published = ReleaseEntry.all(in: current.targets).filter {
             $0.name.product == build.product && $0.name.architecture == build.architecture
+        }
+        // A host takes other spellings for the same version.
+        let same = published.first { $0.name.version == build.version }?.name.version
+        guard current.targets.targets[known.description] == nil, same == nil else {
+            throw PublishingFault(
+                .alreadyPublished,
+                "\(build.product) \(same ?? build.version) for \(build.architecture) is published already",
+                at: .path(directory.path.string),
+                remedy: "publish another build under another version; what is published never changes")
         }
         try check(options, of: build, among: published)
         let warnings =
@@ -82,8 +84,9 @@ extension Repository {
                 remedy: "what is published never changes; '--accept-warnings' publishes it all the same")
         }
         let release: ReleaseDocument
+        let blobs: [PendingBlob]
         do {
-            release = try await putBlobs(build, options: options)
+            (release, blobs) = try await makeBlobs(build, options: options)
         } catch let fault as PublishingFault {
             throw fault
         } catch is CancellationError {
@@ -94,18 +97,33 @@ extension Repository {
         let name = ReleaseName(release)
         let target = TargetsDocument.Target(
             bytes: release.bytes, custom: ReleaseEntry(release).custom)
+        var targets = current.targets.targets
+        targets[name.description] = target
+        let document = TargetsDocument(
+            version: current.targets.version + 1, expires: lifetimes.expiry(.targets, signedAt: now), targets: targets)
+        // What no host would read is not published, and leaves nothing.
+        guard release.bytes.count <= ReleaseDocument.byteLimit else {
+            throw PublishingFault(
+                .badRequest,
+                "the release document would have \(release.bytes.count) bytes, and hosts read at most "
+                    + "\(ReleaseDocument.byteLimit)", at: .named("--notes"), remedy: "write shorter notes")
+        }
+        _ = try sign(document.value, .targets, keys: keys, root: current.root)
+        do throws(FileIOFault) {
+            for blob in blobs { try blob.commit() }
+            // The directory's entries have to be on the medium before metadata names them.
+            try OpenFile(reading: directory.blobs).flush()
+        } catch {
+            throw PublishingFault(.file, "the image cannot be stored", at: .path(directory.path.string), cause: error)
+        }
         do {
             let path = directory.path.appending(try TrustedRepository.path(of: name.description, target))
             try path.replaceContents(with: release.bytes)
         } catch {
             throw PublishingFault(.file, "the release document cannot be stored", cause: error)
         }
-        var targets = current.targets.targets
-        targets[name.description] = target
         try put(
-            targets: TargetsDocument(
-                version: current.targets.version + 1, expires: lifetimes.expiry(.targets, signedAt: now),
-                targets: targets),
+            targets: document,
             snapshotVersion: current.snapshot.version + 1, timestampVersion: current.timestamp.version + 1,
             root: current.root, keys: keys, now: now)
         return Publication(
@@ -222,7 +240,10 @@ extension Repository {
         return warnings
     }
 
-    private func putBlobs(_ build: BuildDescription, options: Options) async throws -> ReleaseDocument {
+    /// The release with its blobs, which are on the medium and still have no names.
+    private func makeBlobs(
+        _ build: BuildDescription, options: Options
+    ) async throws -> (ReleaseDocument, [PendingBlob]) {
         let progress = Progress(
             "Publishing \(build.product) \(build.version)", total: build.image.blob.size + build.kernel.blob.size,
             unit: .bytes)
@@ -244,19 +265,19 @@ extension Repository {
         let indexBlob = try PendingBlob(in: directory.blobs)
         try indexBlob.append(index.bytes)
         let image = ReleaseDocument.Image(
-            size: build.image.blob.size, index: try indexBlob.commit(), frames: try frames.commit())
+            size: build.image.blob.size, index: try indexBlob.seal(), frames: try frames.seal())
         var release = ReleaseDocument(
             product: build.product, version: build.version, architecture: build.architecture,
             channels: options.channels, epoch: build.epoch, verity: build.verity, image: image,
-            kernel: try kernel.commit())
+            kernel: try kernel.seal())
         release.notes = options.notes
         release.minimumAgent = options.minimumAgent
         release.floors = options.floors
         release.revokes = options.revokes
         release.rollout = options.rollout
-        // The directory's entries have to be on the medium before metadata names them.
-        try OpenFile(reading: directory.blobs).flush()
         // What a host would refuse is not published.
-        return try ReleaseDocument(parsing: release.bytes, source: "the new release")
+        return (
+            try ReleaseDocument(parsing: release.bytes, source: "the new release"), [kernel, frames, indexBlob]
+        )
     }
 }

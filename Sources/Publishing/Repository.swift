@@ -152,14 +152,23 @@ public struct Repository: Sendable {
         }
     }
 
-    private func sign(
+    /// The signed document, which is one that clients read.
+    func sign(
         _ value: JSONValue, _ role: MetadataRole, keys: KeySet, root: RootDocument
     ) throws(PublishingFault) -> [UInt8] {
         let key = try keys.key(role, trustedBy: root)
+        let bytes: [UInt8]
         do throws(TrustFault) {
-            return try SignedEnvelope(signing: value, with: [key], source: role.fileName).bytes
+            bytes = try SignedEnvelope(signing: value, with: [key], source: role.fileName).bytes
         } catch {
             throw PublishingFault(.key, "the \(role.rawValue) document cannot be signed", cause: error)
         }
+        guard bytes.count <= role.sizeLimit else {
+            throw PublishingFault(
+                .badRequest,
+                "\(role.fileName) would have \(bytes.count) bytes, and clients read at most \(role.sizeLimit)",
+                at: .path(directory.path.string), remedy: "begin another repository for the releases to come")
+        }
+        return bytes
     }
 }

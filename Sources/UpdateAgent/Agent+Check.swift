@@ -134,11 +134,13 @@ extension Agent {
         }
     }
 
-    /// Whether what runs still has to pass its health checks. Until then the other slot is the way back.
+    /// Whether what runs still has to pass its health checks. Until then the other slot is the way back, if there is one.
     func isProving(_ state: AgentState) -> Bool {
         if state.pending?.version == running { return true }
         guard host.isBootCounted() else { return false }
-        return !state.good.contains(running) || state.rollback?.target == running
+        if state.rollback?.target == running { return true }
+        // Nothing but another version helps a host that runs its last resort.
+        return !state.good.contains(running) && (try? bootEntries().isLastResort(running)) != true
     }
 
     /// The version into which the host was asked to reboot. Where that has not come after a while, it will not.

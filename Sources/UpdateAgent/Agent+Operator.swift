@@ -147,8 +147,13 @@ extension Agent {
             reason.flatMap { $0.isEmpty ? nil : $0.excerpt(limit: AgentState.causeLimit) } ?? "an operator denied it"
         let standing = try change { known throws(UpdateAgentFault) in
             // Before the state forgets it: a power cut in between must not leave an entry that boots.
-            guard let pending = known.pending?.version, ImageVersion.areEqual(pending, version) else { return }
-            try retire(pending)
+            if let pending = known.pending?.version, ImageVersion.areEqual(pending, version) {
+                return try retire(pending)
+            }
+            guard known.rollback == nil, !isProving(known) else { return }
+            // Before any answer, whatever job runs. Where it cannot be done, the denial counts all the same, and what comes
+            // below says so.
+            try? retireAll { ImageVersion.areEqual($0, version) }
         } _: { state -> PendingRollback? in
             if let rollback = state.rollback, ImageVersion.areEqual(rollback.target, version) { return rollback }
             state.deny(version, cause: cause, at: host.now())
@@ -190,13 +195,15 @@ extension Agent {
     func retireUnwanted() throws(UpdateAgentFault) {
         let known = try state.read()
         guard !known.denied.isEmpty || !known.revoked.isEmpty, known.rollback == nil, !isProving(known) else { return }
+        try retireAll { known.denial(of: $0) != nil || known.revoker(of: $0) != nil }
+    }
+
+    private func retireAll(where isUnwanted: (String) -> Bool) throws(UpdateAgentFault) {
         try UpdateAgentFault.booting { () throws(BootControlFault) in
             let entries = try bootEntries()
-            for entry in try entries.list() where entry.name.version != running {
-                let version = entry.name.version
-                guard known.denial(of: version) != nil || known.revoker(of: version) != nil else { continue }
+            for entry in try entries.list() where entry.name.version != running && isUnwanted(entry.name.version) {
                 if case .bad = entry.name.standing { continue }
-                try entries.setStanding(.bad(done: 0), of: version)
+                try entries.setStanding(.bad(done: 0), of: entry.name.version)
             }
         }
     }

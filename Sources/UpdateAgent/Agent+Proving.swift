@@ -97,18 +97,17 @@ extension Agent {
         guard let pending = known.pending else { return try settle(known) }
         switch outcome {
         case .nothing: try settle(known)
-        case .waiting: try wait(for: pending)
+        case .waiting, .proving: try change { $0.phase = settled($0) }
         case .untried:
-            var pending = pending
-            pending.bootIdentifier = host.bootIdentifier
-            pending.missedBoots += 1
+            var missed = pending
+            missed.bootIdentifier = host.bootIdentifier
+            missed.missedBoots += 1
             // A host that reboots for a version that its loader does not take would do so for ever.
-            if pending.missedBoots >= pending.tries {
-                try comeBack(from: pending, cause: "the boot loader did not start it in \(pending.missedBoots) boots")
+            if missed.missedBoots >= missed.tries {
+                try comeBack(from: pending, cause: "the boot loader did not start it in \(missed.missedBoots) boots")
             } else {
-                try wait(for: pending)
+                try decide(pending) { $0.pending = missed }
             }
-        case .proving: try change { $0.phase = .proving(version: pending.version) }
         case .interrupted: try forget(pending, "the update to \(pending.version) was cut off before it could boot")
         case .superseded: try forget(pending, "\(pending.version) is good, and \(running) was chosen at boot")
         case .failed: try comeBack(from: pending)
@@ -130,18 +129,23 @@ extension Agent {
         }
     }
 
-    private func wait(for pending: PendingActivation) throws(UpdateAgentFault) {
-        try change { state in
-            state.pending = pending
+    /// Changes what is so of `pending`, unless an operator or another process of the agent has done so since it was read.
+    private func decide(
+        _ pending: PendingActivation, before: (AgentState) -> Void = { _ in }, _ body: (inout AgentState) -> Void
+    ) throws(UpdateAgentFault) {
+        try change { known throws(UpdateAgentFault) in
+            if known.pending == pending { before(known) }
+        } _: { state in
+            guard state.pending == pending else { return }
+            body(&state)
             state.phase = settled(state)
         }
     }
 
     private func forget(_ pending: PendingActivation, _ what: String) throws(UpdateAgentFault) {
-        try change { state in
+        try decide(pending) { state in
             state.pending = nil
             state.record(HistoryEvent(.noted, version: pending.version, detail: what, at: host.now()))
-            state.phase = settled(state)
         }
     }
 
@@ -152,7 +156,15 @@ extension Agent {
             known ?? HealthReport(host.paths.healthReport(of: version))?.cause
             ?? "it did not reach its health checks: panic, hang or power loss"
         let hasJournal = keepJournal(of: version)
-        try change { state in
+        try decide(
+            pending,
+            before: { known in
+                // A power cut must not leave a denied version that boots. One that has tries left here is judged the same again.
+                // Where it cannot be done, it is told by who retires what is denied.
+                guard known.rollback == nil, !isProving(known) else { return }
+                try? giveUp(version)
+            }
+        ) { state in
             state.pending = nil
             state.good.removeAll { $0 == version }
             state.deny(version, cause: cause, at: host.now())
@@ -162,8 +174,14 @@ extension Agent {
             event.cause = cause
             state.record(event)
             state.failed = FailedVersion(version: version, cause: cause)
-            state.phase = settled(state)
         }
+    }
+
+    /// Takes the tries that `version` has left, which it failed all the same.
+    private func giveUp(_ version: String) throws(BootControlFault) {
+        let entries = try bootEntries()
+        guard case .trying(_, let done)? = try entries.entry(of: version)?.name.standing else { return }
+        try entries.setStanding(.bad(done: max(done, 1)), of: version)
     }
 
     /// - Returns: whether there is a journal of a boot of `version`.

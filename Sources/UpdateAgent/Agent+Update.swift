@@ -57,9 +57,8 @@ extension Agent {
             return try bring(release, progress: progress)
         }
         // Unless it was denied, or the host pinned to another one, in this very moment.
-        if settings.reboot == .immediate, let version = result.version, try state.read().pending?.version == version {
-            _ = try reboot()
-            result.isRebooting = true
+        if settings.reboot == .immediate, let version = result.version {
+            result.isRebooting = try reboot(onlyInto: version).isRebooting
         }
         return result
     }
@@ -236,6 +235,11 @@ extension Agent {
         // An operator may not have wanted it any more since its entry is there, and has taken that back then.
         let unwanted = try change { state -> UpdateAgentFault? in
             if let refusal = refusal(of: version, state) { return refusal }
+            guard state.pending?.version == version else {
+                return UpdateAgentFault(
+                    .denied, "\(version) does not start with the next reboot: for a moment it was not wanted here",
+                    remedy: "'ballastctl update' makes it start")
+            }
             state.record(done)
             state.lastError = nil
             state.phase = settled(state)
@@ -248,16 +252,24 @@ extension Agent {
     }
 
     /// Reboots the host.
-    public func reboot() throws(UpdateAgentFault) -> ActionResult {
+    public func reboot() throws(UpdateAgentFault) -> ActionResult { try reboot(onlyInto: nil) }
+
+    /// - Parameter wanted: the version without which the host need not reboot.
+    private func reboot(onlyInto wanted: String?) throws(UpdateAgentFault) -> ActionResult {
         try job("reboot") { () throws(UpdateAgentFault) in
             do throws(UpdateAgentFault) {
                 try followRollback()
-                let target = try change { state in
+                let next = try change { state -> String? in
                     let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
                     let target = rollback ?? state.pending?.version ?? running
+                    guard wanted == nil || wanted == target else { return nil }
                     live.withLock { $0.rebootAsked = (target, .now) }
                     state.phase = settled(state)
                     return target
+                }
+                guard let target = next else {
+                    return ActionResult(
+                        "\(wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
                 }
                 try host.reboot()
                 return ActionResult("rebooting into \(target)", version: target, isRebooting: true)

@@ -71,14 +71,19 @@ public struct HealthRunner: Sendable {
     private var isOnTrial: Bool {
         guard host.isBootCounted() else { return false }
         let version = host.running.description
-        switch try? BootEntries(host.bootFiles(), product: settings.product).entry(of: version)?.name.standing {
+        let entries = (try? BootEntries(host.bootFiles(), product: settings.product).list()) ?? []
+        switch entries.first(where: { $0.name.version == version })?.name.standing {
         case .good: return false
         case .trying: return true
         // Its last try; or the last resort of a loader that has no other entry, which it counts too; or it cannot be seen.
         case .bad, nil:
-            guard let known = try? StateFile(directory: host.paths.state, now: host.now).read() else { return true }
-            return known.pending?.version == version || known.rollback?.target == version
-                || !known.good.contains(version)
+            let known = try? StateFile(directory: host.paths.state, now: host.now).read()
+            if let known {
+                if known.pending?.version == version || known.rollback?.target == version { return true }
+                if known.good.contains(version) { return false }
+            }
+            // Without a better one, the host would reboot for ever.
+            return entries.contains { if case .bad = $0.name.standing { false } else { $0.name.version != version } }
         }
     }
 
@@ -89,7 +94,7 @@ public struct HealthRunner: Sendable {
     public func handleFailure(_ report: HealthReport) throws(UpdateAgentFault) -> String {
         VerdictPort(path: host.paths.verdict).send("boot-failed \(settings.product) \(report.version): \(report.cause)")
         guard isOnTrial else {
-            return "degraded; this version has proved itself before, so the host stays up: \(report.cause)"
+            return "degraded; no other version would be better, so the host stays up: \(report.cause)"
         }
         do throws(FileIOFault) {
             for (path, bytes) in [

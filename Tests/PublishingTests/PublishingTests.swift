@@ -122,6 +122,32 @@ struct PublishingTests {
                 == "\(path): box 1.0 for amd64 is published already; publish another build under another version; "
                 + "what is published never changes")
         #expect(try files(path) == before)
+        // Hosts compare versions and not their spellings.
+        let other = try FakeBuild.write(to: directory.path.appending("other"), version: "1.00")
+        let same = await #expect(throws: PublishingFault.self) {
+            try await repository.publish(other, options: .init(channels: ["stable"]), keys: keys, now: now)
+        }
+        #expect(same?.message == "box 1.0 for amd64 is published already")
+        #expect(try files(path) == before)
+    }
+
+    @Test("what hosts would not read for its length is not published, and leaves nothing")
+    func tooLong() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path.appending("repository")
+        let build = try FakeBuild.write(to: directory.path.appending("build"), version: "1.0")
+        let repository = Repository(path)
+        let keys = try FakeBuild.keys()
+        try repository.initialize(keys: keys, now: now)
+        let before = try files(path)
+        var options = Repository.Options(channels: ["stable"])
+        options.notes = String(repeating: "\u{1B}", count: 1 << 18)
+        let fault = await #expect(throws: PublishingFault.self) {
+            try await repository.publish(build, options: options, keys: keys, now: now)
+        }
+        #expect(fault?.message.hasSuffix("bytes, and hosts read at most 1048576") == true)
+        #expect(fault?.place == .named("--notes"))
+        #expect(try files(path) == before)
     }
 
     @Test("a release that no host could take is refused, and what its hosts would miss is warned of")
@@ -262,6 +288,15 @@ struct PublishingTests {
         #expect(found.problems[1].message == "has \(left) bytes, and the release names \(left + 1)")
         #expect(found.problems[2].message == "is missing")
         #expect(found.strays == ["left"])
+        // A release document that cannot be read may name any blob.
+        let documents = try path.appending("targets").directoryEntries().sorted()
+        let document = path.appending("targets").appending(try #require(documents.first))
+        let text = try document.contents()
+        try document.replaceContents(with: "{}")
+        let blind = try await repository.check()
+        #expect(blind.problems.contains { $0.message == "the release document cannot be read" })
+        #expect(blind.strays == [])
+        try document.replaceContents(with: text)
         // Damaged metadata is told of with advice for whoever has the repository, and not for a host.
         try path.appending("metadata/3.targets.json").replaceContents(with: "{}")
         let fault = await #expect(throws: PublishingFault.self) { try await repository.check() }

@@ -180,6 +180,81 @@ struct ChangedMindTests {
         #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
     }
 
+    // MARK: Denials
+
+    /// Somebody takes 1.0 at the boot menu.
+    private func choose(_ version: String, on host: TestHost) {
+        host.state.withLock { state in
+            state.running = version
+            state.boots += 1
+            state.isCounted = false
+        }
+    }
+
+    @Test("a denial has taken the entry back before it is answered, whatever job runs")
+    func deniedWhileBusy() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, _) = try await updated(in: directory.path)
+        choose("1.0", on: host)
+        let agent = try host.agent()
+        try agent.reconcile()
+        let seen = Mutex<[String]>([])
+        host.source.faults.withLock { faults in
+            faults.onRefresh = { [weak host] in
+                guard let host, (try? agent.deny("1.1", reason: nil)) != nil else { return }
+                seen.withLock { $0 = (try? host.machine.bootFiles.names().sorted()) ?? [] }
+            }
+        }
+        _ = try agent.check()
+        #expect(seen.withLock { $0 } == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test(
+        "a version that failed one try and was left at the boot menu is denied, and a power cut does not bring it back")
+    func failedAndLeft() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        #expect(try host.boot() == "1.1")
+        let settings = try host.settings { members in
+            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        }
+        let runner = HealthRunner(settings: settings, host: try host.present())
+        #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("rebooting"))
+        choose("1.0", on: host)
+        let path = host.directory.appending("var/lib/ballast/state.json")
+        let before = try path.contents()
+        for _ in 0..<2 {
+            let agent = try host.agent()
+            try agent.reconcile()
+            #expect(try names(host) == ["box_1.0.efi", "box_1.1+0-1.efi"])
+            #expect(try agent.status().denied.first?.cause.hasPrefix("health check 'never': ") == true)
+            // The power was cut after the entry, and before the state.
+            try path.replaceContents(with: before)
+            host.state.withLock { $0.boots += 1 }
+        }
+    }
+
+    @Test("what an operator says while a failed version is looked into stays as it was said")
+    func decidedMeanwhile() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        for _ in 0..<4 { try host.boot() }
+        var present = try host.present()
+        let other = try host.agent()
+        present.journal = { _ in
+            _ = try? other.deny("1.1", reason: "an operator was first")
+            return Array("journal\n".utf8)
+        }
+        let agent = Agent(settings: try host.settings(), host: present, source: nil)
+        try agent.reconcile()
+        #expect(try agent.status().denied.map(\.cause) == ["an operator was first"])
+        #expect(try agent.history().contains { $0.kind == .rolledBack } == false)
+        #expect(try host.boot() == "1.0")
+    }
+
     // MARK: The rest
 
     @Test("versions are the same however they are spelt")

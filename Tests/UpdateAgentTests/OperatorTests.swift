@@ -143,6 +143,63 @@ struct OperatorTests {
         #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("degraded"))
     }
 
+    /// What the health checks of what runs come to: none holds.
+    private func failHealth(_ host: TestHost) throws -> String {
+        let settings = try host.settings { members in
+            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        }
+        let runner = HealthRunner(settings: settings, host: try host.present())
+        return try runner.handleFailure(runner.run { _ in })
+    }
+
+    @Test("where no version is good, the last one stays up and is updated from")
+    func nothingGood() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        #expect(try host.boot() == "1.1")
+        _ = try host.agent().rollback(reboot: false)
+        for _ in 0..<3 {
+            #expect(try host.boot() == "1.0")
+            #expect(try failHealth(host).hasPrefix("rebooting"))
+        }
+        #expect(try host.boot() == "1.1")
+        try host.agent().reconcile()
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
+        for left in [2, 1] {
+            #expect(try host.boot() == "1.1")
+            #expect(try names(host).last == "box_1.1+\(left)-\(3 - left).efi")
+            #expect(try failHealth(host).hasPrefix("rebooting"))
+        }
+        #expect(try host.boot() == "1.1")
+        let degraded = "degraded; no other version would be better, so the host stays up: health check 'never': "
+        #expect(try failHealth(host).hasPrefix(degraded))
+        let agent = try host.agent()
+        try agent.reconcile()
+        try await repository.publish(try UpdateTests.newest.get())
+        #expect(try agent.update { _ in }.version == "1.2")
+        #expect(try names(host) == ["box_1.1.efi", "box_1.2+3.efi"])
+        #expect(try host.boot() == "1.2")
+    }
+
+    @Test("a new host whose only version fails stays up after its tries and takes a better one")
+    func failsFromTheBeginning() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 2, done: 0), of: "1.0")
+        #expect(try host.boot() == "1.0")
+        try host.agent().reconcile()
+        #expect(try host.agent().status().phase == .proving(version: "1.0"))
+        #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
+        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.boot() == "1.0")
+        #expect(try failHealth(host).hasPrefix("degraded"))
+        let agent = try host.agent()
+        try agent.reconcile()
+        #expect(try agent.update { _ in }.version == "1.1")
+        #expect(try host.boot() == "1.1")
+    }
+
     @Test("a power cut during a denial leaves no version that is denied and boots all the same")
     func denialCut() async throws {
         let directory = try TemporaryDirectory()

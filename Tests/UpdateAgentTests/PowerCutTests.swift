@@ -135,6 +135,55 @@ struct PowerCutTests {
         #expect(steps > 15)
     }
 
+    @Test("and an update that was not wanted for a moment says of what boots next what is so")
+    func regretted() async throws {
+        let old = try TestImage(version: "1.0", blocks: 16)
+        let new = try TestImage(version: "1.1", blocks: 16)
+        let all = try TemporaryDirectory()
+        let repository = try TestRepository(in: all.path)
+        try await repository.publish(new) { $0.frameSize = 1 << 17 }
+        let outcomes = try await onOwnThread { try self.regretEverywhere(repository, old: old, new: new) }
+        #expect(outcomes.contains("1.0") && outcomes.contains("1.1"))
+    }
+
+    /// - Returns: what booted after a denial, and its end, at each moment of an update.
+    private func regretEverywhere(
+        _ repository: TestRepository, old: TestImage, new: TestImage
+    ) throws -> Set<String> {
+        var booted: Set<String> = []
+        for position in 1..<200 {
+            let directory = try TemporaryDirectory()
+            let machine = SimulatedMachine(running: old, slotSize: 1 << 20, veritySize: 1 << 16)
+            let host = try TestHost(
+                in: directory.path, machine: machine, source: TestSource(repository), images: [old, new])
+            let agent = try host.agent()
+            let isOver = DispatchSemaphore(value: 0)
+            machine.observe { step in
+                guard step == position else { return }
+                DispatchQueue(label: "operator").async {
+                    _ = try? agent.deny("1.1", reason: nil)
+                    _ = try? agent.allow("1.1")
+                    isOver.signal()
+                }
+                if isOver.wait(timeout: .now() + 0.1) == .success { isOver.signal() }
+            }
+            let outcome = Result { try agent.update { _ in }.outcome }
+            let steps = machine.count
+            machine.observe(nil)
+            if position <= steps { isOver.wait() }
+            let isPromised = try agent.history().last?.kind == .staged
+            let isStaged = (try? outcome.get()) == .staged
+            let isPending = if case .waiting = try agent.status().phase { true } else { false }
+            let next = try host.boot()
+            // A denial may also come when the update has ended.
+            if isPromised || isPending { #expect(isStaged && next == "1.1", "at \(position)") }
+            if !isStaged { #expect(next == "1.0", "at \(position)") }
+            booted.insert(next)
+            if position > steps { return booted }
+        }
+        throw UpdateAgentFault(.invalid, "no update came to its end")
+    }
+
     /// - Returns: what was wrong, and how many writes and flushes an update has.
     private func refuseEverywhere(
         _ refusal: Refusal, _ repository: TestRepository, old: TestImage, new: TestImage
