@@ -35,13 +35,6 @@ public struct BootEntries: Sendable {
         try list().first { $0.name.version == version }
     }
 
-    /// Whether the loader takes `version` only because there is nothing else: neither it nor any other has tries left or is good.
-    public func isLastResort(_ version: String) throws(BootControlFault) -> Bool {
-        let entries = try list()
-        return entries.contains { $0.name.version == version }
-            && entries.allSatisfy { if case .bad = $0.name.standing { true } else { false } }
-    }
-
     /// Removes every entry but those of `versions`, and what an interrupted update left, and flushes.
     public func removeAll(except versions: Set<String>) throws(BootControlFault) {
         for entry in try list() where !versions.contains(entry.name.version) { try files.remove(entry.fileName) }

@@ -11,6 +11,7 @@ struct RepositoryDirectory: Sendable {
     var metadata: FilePath { path.appending("metadata") }
     var targets: FilePath { path.appending("targets") }
     var blobs: FilePath { path.appending("blobs") }
+    var lockPath: FilePath { path.appending(".lock") }
 
     /// Makes the directories and keeps other processes from changing the repository for as long as the result lives.
     ///
@@ -20,7 +21,7 @@ struct RepositoryDirectory: Sendable {
         let lock: FileLock?
         do throws(FileIOFault) {
             for directory in [metadata, targets, blobs] { try directory.makeDirectories() }
-            lock = try FileLock.ifFree(path.appending(".lock"))
+            lock = try FileLock.ifFree(lockPath)
         } catch {
             throw PublishingFault(.file, "the repository cannot be written", cause: error)
         }

@@ -138,9 +138,9 @@ extension Agent {
     func isProving(_ state: AgentState) -> Bool {
         if state.pending?.version == running { return true }
         guard host.isBootCounted() else { return false }
-        if state.rollback?.target == running { return true }
-        // Nothing but another version helps a host that runs its last resort.
-        return !state.good.contains(running) && (try? bootEntries().isLastResort(running)) != true
+        // It has failed them, and stays: nothing but another version helps.
+        if state.hasFailed(in: host.bootIdentifier) { return false }
+        return !state.good.contains(running) || state.rollback?.target == running
     }
 
     /// The version into which the host was asked to reboot. Where that has not come after a while, it will not.

@@ -193,9 +193,14 @@ extension Agent {
     /// Makes the entries of what is denied or revoked here the last that are ever booted, that of the running version
     /// excepted. While that still has to prove itself nothing is done: the other one is the way back, whatever it is.
     func retireUnwanted() throws(UpdateAgentFault) {
-        let known = try state.read()
-        guard !known.denied.isEmpty || !known.revoked.isEmpty, known.rollback == nil, !isProving(known) else { return }
-        try retireAll { known.denial(of: $0) != nil || known.revoker(of: $0) != nil }
+        try state.change { known throws(UpdateAgentFault) in
+            guard !known.denied.isEmpty || !known.revoked.isEmpty, known.rollback == nil, !isProving(known) else {
+                return
+            }
+            try retireAll { known.denial(of: $0) != nil || known.revoker(of: $0) != nil }
+        } _: { _ in
+        } after: { _ in
+        }
     }
 
     private func retireAll(where isUnwanted: (String) -> Bool) throws(UpdateAgentFault) {

@@ -221,6 +221,7 @@ extension Agent {
             let isNew = isPending || !state.good.contains(running)
             if isPending { state.pending = nil }
             if state.rollback?.target == running { state.rollback = nil }
+            if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
             state.addGood(running)
             if isNew {
                 state.record(

@@ -83,6 +83,8 @@ public struct AgentState: Sendable, Hashable {
     public var rollback: PendingRollback?
     /// What the host came back from, until another version has proved itself or this one is allowed again.
     public var failed: FailedVersion?
+    /// The boot that is not complete, and in which the host stays all the same, since no other version would be better.
+    public var failedBoot: String?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.
     public var revoked: [String: String] = [:]
     /// When the repository was last asked with success.
@@ -102,6 +104,9 @@ public struct AgentState: Sendable, Hashable {
 
     /// The version that revokes `version`, in whatever spelling, or nil.
     public func revoker(of version: String) -> String? { revoked.revoker(of: version) }
+
+    /// Whether the boot `identifier` is known not to be complete, and stays.
+    func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot == identifier }
 
     /// Keeps the state below what can be read again: sentences as long as one reads them, and as much of the past as there is
     /// room for.
@@ -182,6 +187,7 @@ public struct AgentState: Sendable, Hashable {
         if let item = try cursor.optional("failed") {
             failed = FailedVersion(version: try item.field("version").string(), cause: try item.field("cause").string())
         }
+        failedBoot = try cursor.optional("failed_boot")?.string()
         for item in try cursor.optional("revoked")?.elements(atMost: 10_000) ?? [] {
             revoked[try item.field("version").string()] = try item.field("by").string()
         }
@@ -209,6 +215,7 @@ public struct AgentState: Sendable, Hashable {
         }
         members["rollback"] = rollback.map { ["target": .string($0.target), "from": .string($0.from)] }
         members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
+        members["failed_boot"] = failedBoot.map { .string($0) }
         if !revoked.isEmpty {
             members["revoked"] = .array(
                 revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })

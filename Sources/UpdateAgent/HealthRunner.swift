@@ -71,8 +71,8 @@ public struct HealthRunner: Sendable {
     private var isOnTrial: Bool {
         guard host.isBootCounted() else { return false }
         let version = host.running.description
-        let entries = (try? BootEntries(host.bootFiles(), product: settings.product).list()) ?? []
-        switch entries.first(where: { $0.name.version == version })?.name.standing {
+        let entries = try? BootEntries(host.bootFiles(), product: settings.product).list()
+        switch entries?.first(where: { $0.name.version == version })?.name.standing {
         case .good: return false
         case .trying: return true
         // Its last try; or the last resort of a loader that has no other entry, which it counts too; or it cannot be seen.
@@ -82,8 +82,27 @@ public struct HealthRunner: Sendable {
                 if known.pending?.version == version || known.rollback?.target == version { return true }
                 if known.good.contains(version) { return false }
             }
-            // Without a better one, the host would reboot for ever.
-            return entries.contains { if case .bad = $0.name.standing { false } else { $0.name.version != version } }
+            guard let entries else { return true }
+            // Where the loader takes this one again and again, the host would reboot for ever.
+            return entries.contains { entry in
+                guard case .bad = entry.name.standing else { return entry.name.version != version }
+                // What was left by a rollback, which cannot be read here, is the newer one without tries.
+                return known == nil && ImageVersion.compare(entry.name.version, version) > 0
+            }
+        }
+    }
+
+    /// Where it cannot be noted, the agent waits for this boot to be complete until the next one.
+    private func noteStay(_ report: HealthReport) {
+        _ = try? StateFile(directory: host.paths.state, now: host.now).change { state in
+            guard !state.hasFailed(in: host.bootIdentifier) else { return }
+            state.failedBoot = host.bootIdentifier
+            var event = HistoryEvent(
+                .failed, version: report.version,
+                detail: "it runs, and is not complete; no other version would be better",
+                at: host.now())
+            event.cause = report.cause
+            state.record(event)
         }
     }
 
@@ -94,6 +113,7 @@ public struct HealthRunner: Sendable {
     public func handleFailure(_ report: HealthReport) throws(UpdateAgentFault) -> String {
         VerdictPort(path: host.paths.verdict).send("boot-failed \(settings.product) \(report.version): \(report.cause)")
         guard isOnTrial else {
+            noteStay(report)
             return "degraded; no other version would be better, so the host stays up: \(report.cause)"
         }
         do throws(FileIOFault) {

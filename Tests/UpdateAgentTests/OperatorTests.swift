@@ -178,8 +178,51 @@ struct OperatorTests {
         try agent.reconcile()
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
+        try expectUpdateWaits(host, "1.2", from: "1.1")
         #expect(try names(host) == ["box_1.1.efi", "box_1.2+3.efi"])
         #expect(try host.boot() == "1.2")
+    }
+
+    /// The update from a version that has failed waits for its reboot, and that version is not taken for a good one.
+    private func expectUpdateWaits(_ host: TestHost, _ version: String, from running: String) throws {
+        let agent = try host.agent()
+        #expect(try agent.status().phase == .waiting(version: version, reason: "it starts with the next reboot"))
+        #expect(try agent.update { _ in }.detail == "\(version) is ready and starts with the next reboot")
+        let history = try agent.history()
+        #expect(history.contains { $0.kind == .failed && $0.version == running })
+        #expect(!history.contains { $0.kind == .proved && $0.version == running })
+    }
+
+    @Test("a host that came back to a version which fails before the agent is there can be updated")
+    func failsBeforeReconcile() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        #expect(try host.boot() == "1.1")
+        _ = try host.agent().rollback(reboot: false)
+        for _ in 0..<3 { #expect(try host.boot() == "1.0") }
+        #expect(try host.boot() == "1.1")
+        #expect(try failHealth(host).hasPrefix("degraded"))
+        let agent = try host.agent()
+        try agent.reconcile()
+        try await repository.publish(try UpdateTests.newest.get())
+        #expect(try agent.update { _ in }.version == "1.2")
+        try expectUpdateWaits(host, "1.2", from: "1.1")
+    }
+
+    @Test("a version that cannot read the state leaves its last try where the loader has another version to take")
+    func unreadableState() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        for _ in 0..<3 { #expect(try host.boot() == "1.0") }
+        let lock = host.directory.appending("var/lib/ballast/state.lock")
+        try lock.removeTree()
+        try lock.makeDirectories()
+        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.boot() == "1.1")
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
+        #expect(try failHealth(host).hasPrefix("degraded"))
     }
 
     @Test("a new host whose only version fails stays up after its tries and takes a better one")
@@ -197,7 +240,21 @@ struct OperatorTests {
         let agent = try host.agent()
         try agent.reconcile()
         #expect(try agent.update { _ in }.version == "1.1")
+        try expectUpdateWaits(host, "1.1", from: "1.0")
         #expect(try host.boot() == "1.1")
+    }
+
+    @Test("what failed and was put right in the same boot is good")
+    func putRight() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 1, done: 0), of: "1.0")
+        #expect(try host.boot() == "1.0")
+        // Its checks still run.
+        #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
+        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.prove().status().phase == .good(version: "1.0"))
+        #expect(try names(host) == ["box_1.0.efi"])
     }
 
     @Test("a power cut during a denial leaves no version that is denied and boots all the same")
