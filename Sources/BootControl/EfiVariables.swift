@@ -15,14 +15,24 @@ public struct EfiVariables: Sendable {
 
     private func path(_ name: String) -> FilePath { directory.appending("\(name)-\(Self.loader)") }
 
-    /// Whether this boot takes one of its entry's tries: then it is not known to be good yet, and rebooting leads, in the
-    /// end, to the other slot.
-    public var isBootCounted: Bool { path("LoaderBootCountPath").exists }
+    /// What the counter of this boot's entry said when the loader had taken one try from it; nil where it counts none. A boot
+    /// that is counted is not known to be good, and rebooting leads to the other slot in the end, if there is anything in it.
+    /// The variable has the entry's path after it was renamed; where that cannot be understood, this is taken for its last try.
+    public var bootCounter: BootEntryName.Standing? {
+        guard path("LoaderBootCountPath").exists else { return nil }
+        let name = text("LoaderBootCountPath")?.split { $0 == "\\" || $0 == "/" }.last
+        guard let standing = name.flatMap({ BootEntryName(fileName: String($0)) })?.standing, standing != .good else {
+            return .bad(done: 0)
+        }
+        return standing
+    }
 
     /// The identifier of the entry that was booted, or nil where systemd-boot says nothing.
-    public var selectedEntry: String? {
+    public var selectedEntry: String? { text("LoaderEntrySelected") }
+
+    private func text(_ name: String) -> String? {
         // Four bytes of attributes, then UTF-16 with a zero at its end.
-        guard let bytes = try? path("LoaderEntrySelected").contents(limit: 4096), bytes.count > 4 else { return nil }
+        guard let bytes = try? path(name).contents(limit: 4096), bytes.count > 4 else { return nil }
         var units: [UInt16] = []
         var index = 4
         while index + 1 < bytes.count {

@@ -20,6 +20,21 @@ public final class FileLock: Sendable {
         return FileLock(file)
     }
 
+    /// Whether somebody has the lock on `path` at this moment. Writes nothing.
+    public static func isHeld(_ path: FilePath) throws(FileIOFault) -> Bool {
+        let file: OpenFile
+        do throws(FileIOFault) { file = try OpenFile(reading: path) } catch {
+            if error.code == .notFound { return false }
+            throw error
+        }
+        guard flock(file.descriptor.rawValue, LOCK_SH | LOCK_NB) == 0 else {
+            guard errno == EWOULDBLOCK else { throw .last("cannot lock", at: path) }
+            return true
+        }
+        _ = flock(file.descriptor.rawValue, LOCK_UN)
+        return false
+    }
+
     /// The lock on `path`, which is made where it is missing, or nil where somebody else has it.
     public static func ifFree(_ path: FilePath) throws(FileIOFault) -> FileLock? {
         let file = try OpenFile(path, .readWrite, options: [.create])

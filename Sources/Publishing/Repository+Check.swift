@@ -53,17 +53,10 @@ extension Repository {
 
     /// Those of `names` that are not named now either: somebody may have published them meanwhile.
     private func unnamedStill(_ names: [String]) -> [String] {
-        let lock: FileLock?
-        do throws(FileIOFault) {
-            lock = try FileLock.ifFree(directory.lockPath)
-            // What is just being published has blobs before anything names them.
-            guard lock != nil else { return [] }
-        } catch {
-            // Nobody publishes into what cannot be written.
-            lock = nil
+        // What is just being published has blobs before anything names them. Whoever began later is not in the list.
+        guard (try? FileLock.isHeld(directory.lockPath)) == false, let current = try? directory.load() else {
+            return []
         }
-        defer { withExtendedLifetime(lock) {} }
-        guard let current = try? directory.load() else { return [] }
         var named: Set<String> = []
         for entry in ReleaseEntry.all(in: current.targets) {
             guard let release = try? current.release(entry) else { return [] }

@@ -72,7 +72,7 @@ extension Agent {
         if let denial = known.denial(of: version) { throw refuse("holds \(version), denied here: \(denial.cause)") }
         if let revoker = known.revoker(of: version) { throw refuse("holds \(version), which \(revoker) revokes") }
         guard let entry = slots.otherEntry else { throw refuse("holds \(version), which has no boot entry") }
-        guard known.good.contains(version) || entry == .good else {
+        guard known.isProved(version, entry: entry) else {
             throw refuse("holds \(version), which has not proved itself here")
         }
         guard known.pending?.version != version else { throw refuse("holds \(version), which waits for its own trial") }

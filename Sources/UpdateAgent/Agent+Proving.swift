@@ -8,8 +8,24 @@ extension Agent {
     public func reconcile() throws(UpdateAgentFault) {
         resumeRollback()
         try comparePending()
+        try noteLastResort()
         // A power cut may have come between what the state says and what the entries do.
         retireUnwantedOrTell()
+    }
+
+    /// A version that the loader starts more often than it has tries, since there is no better one, need not say that it failed:
+    /// where it hangs, or is reset, before its health checks have ended, it never does.
+    private func noteLastResort() throws(UpdateAgentFault) {
+        guard case .bad(let done)? = host.bootCounter(), done > settings.tries,
+            let entries = try? bootEntries().list(),
+            entries.allSatisfy({ if case .bad = $0.name.standing { true } else { false } })
+        else { return }
+        try change { state in
+            guard state.pending?.version != running, state.rollback?.target != running, !state.good.contains(running)
+            else { return }
+            state.noteFailedBoot(on: host, cause: "it has used its \(settings.tries) tries up")
+            state.phase = settled(state)
+        }
     }
 
     /// A rollback that waits for its reboot is carried out again, for a power cut may have come before its entries.
@@ -221,7 +237,7 @@ extension Agent {
             let isNew = isPending || !state.good.contains(running)
             if isPending { state.pending = nil }
             if state.rollback?.target == running { state.rollback = nil }
-            if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
+            if state.failedBoot?.version == running { state.failedBoot = nil }
             state.addGood(running)
             if isNew {
                 state.record(

@@ -103,7 +103,7 @@ public final class Agent: UpdateService {
                 .revoked
             } else if known.pending?.version == version {
                 .activated
-            } else if known.good.contains(version) || slots.otherEntry == .good {
+            } else if known.isProved(version, entry: slots.otherEntry) {
                 .good
             } else {
                 .unproven

@@ -1,3 +1,4 @@
+import BootControl
 import Fault
 import JSON
 import Release
@@ -56,6 +57,20 @@ public struct FailedVersion: Sendable, Hashable {
     }
 }
 
+/// A boot that is not complete, and in which the host stays all the same.
+public struct FailedBoot: Sendable, Hashable {
+    /// What runs in it.
+    public var version: String
+    /// Which boot it is.
+    public var identifier: String
+
+    /// The boot `identifier` of `version`.
+    public init(version: String, identifier: String) {
+        self.version = version
+        self.identifier = identifier
+    }
+}
+
 /// What the agent knows over reboots: `/var/lib/ballast/state.json`.
 public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
@@ -83,8 +98,8 @@ public struct AgentState: Sendable, Hashable {
     public var rollback: PendingRollback?
     /// What the host came back from, until another version has proved itself or this one is allowed again.
     public var failed: FailedVersion?
-    /// The boot that is not complete, and in which the host stays all the same, since no other version would be better.
-    public var failedBoot: String?
+    /// The last boot in which the host stayed although it was not complete, since no other version would have been better.
+    public var failedBoot: FailedBoot?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.
     public var revoked: [String: String] = [:]
     /// When the repository was last asked with success.
@@ -106,7 +121,25 @@ public struct AgentState: Sendable, Hashable {
     public func revoker(of version: String) -> String? { revoked.revoker(of: version) }
 
     /// Whether the boot `identifier` is known not to be complete, and stays.
-    func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot == identifier }
+    func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot?.identifier == identifier }
+
+    /// Whether the other slot's `version` has proved itself here. An entry without a counter may also be that of a version that
+    /// failed, which was made the way back for want of a better one.
+    func isProved(_ version: String, entry: BootEntryName.Standing?) -> Bool {
+        good.contains(version) || (entry == .good && failedBoot?.version != version)
+    }
+
+    /// Notes that what runs on `host` is not complete, and stays, unless that is known.
+    mutating func noteFailedBoot(on host: Host, cause: String) {
+        guard !hasFailed(in: host.bootIdentifier) else { return }
+        let version = host.running.description
+        failedBoot = FailedBoot(version: version, identifier: host.bootIdentifier)
+        var event = HistoryEvent(
+            .failed, version: version, detail: "it is not healthy, and stays: no other version would be better",
+            at: host.now())
+        event.cause = cause
+        record(event)
+    }
 
     /// Keeps the state below what can be read again: sentences as long as one reads them, and as much of the past as there is
     /// room for.
@@ -187,7 +220,10 @@ public struct AgentState: Sendable, Hashable {
         if let item = try cursor.optional("failed") {
             failed = FailedVersion(version: try item.field("version").string(), cause: try item.field("cause").string())
         }
-        failedBoot = try cursor.optional("failed_boot")?.string()
+        if let item = try cursor.optional("failed_boot") {
+            failedBoot = FailedBoot(
+                version: try item.field("version").string(), identifier: try item.field("boot_id").string())
+        }
         for item in try cursor.optional("revoked")?.elements(atMost: 10_000) ?? [] {
             revoked[try item.field("version").string()] = try item.field("by").string()
         }
@@ -215,7 +251,9 @@ public struct AgentState: Sendable, Hashable {
         }
         members["rollback"] = rollback.map { ["target": .string($0.target), "from": .string($0.from)] }
         members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
-        members["failed_boot"] = failedBoot.map { .string($0) }
+        members["failed_boot"] = failedBoot.map {
+            ["version": .string($0.version), "boot_id": .string($0.identifier)]
+        }
         if !revoked.isEmpty {
             members["revoked"] = .array(
                 revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })

@@ -69,25 +69,32 @@ public struct HealthRunner: Sendable {
     /// Whether another try, or the other version, may be better than this boot. The loader's word that it counts this boot
     /// stays until the next one, so that it says nothing after the entry has lost its counter.
     private var isOnTrial: Bool {
-        guard host.isBootCounted() else { return false }
+        guard let counter = host.bootCounter() else { return false }
         let version = host.running.description
+        let known = try? StateFile(directory: host.paths.state, now: host.now).read()
+        // What was said of this boot holds, whatever became of the entries since.
+        if let known, known.hasFailed(in: host.bootIdentifier) { return false }
         let entries = try? BootEntries(host.bootFiles(), product: settings.product).list()
         switch entries?.first(where: { $0.name.version == version })?.name.standing {
         case .good: return false
         case .trying: return true
         // Its last try; or the last resort of a loader that has no other entry, which it counts too; or it cannot be seen.
         case .bad, nil:
-            let known = try? StateFile(directory: host.paths.state, now: host.now).read()
             if let known {
                 if known.pending?.version == version || known.rollback?.target == version { return true }
                 if known.good.contains(version) { return false }
             }
-            guard let entries else { return true }
             // Where the loader takes this one again and again, the host would reboot for ever.
+            guard let entries else {
+                if case .bad(let done) = counter { return done <= settings.tries }
+                return true
+            }
+            let isForgotten = known?.good.isEmpty ?? true
             return entries.contains { entry in
-                guard case .bad = entry.name.standing else { return entry.name.version != version }
-                // What was left by a rollback, which cannot be read here, is the newer one without tries.
-                return known == nil && ImageVersion.compare(entry.name.version, version) > 0
+                guard case .bad(let done) = entry.name.standing else { return entry.name.version != version }
+                // What a rollback that is not known here any more has left: the newer one, which the loader takes next.
+                return isForgotten && done == 0 && known?.denial(of: entry.name.version) == nil
+                    && ImageVersion.compare(entry.name.version, version) > 0
             }
         }
     }
@@ -95,14 +102,7 @@ public struct HealthRunner: Sendable {
     /// Where it cannot be noted, the agent waits for this boot to be complete until the next one.
     private func noteStay(_ report: HealthReport) {
         _ = try? StateFile(directory: host.paths.state, now: host.now).change { state in
-            guard !state.hasFailed(in: host.bootIdentifier) else { return }
-            state.failedBoot = host.bootIdentifier
-            var event = HistoryEvent(
-                .failed, version: report.version,
-                detail: "it runs, and is not complete; no other version would be better",
-                at: host.now())
-            event.cause = report.cause
-            state.record(event)
+            state.noteFailedBoot(on: host, cause: report.cause)
         }
     }
 

@@ -23,8 +23,8 @@ public struct Host: Sendable {
     public var slots: @Sendable () throws(BootControlFault) -> any SlotStore
     /// Finds the boot entries' files.
     public var bootFiles: @Sendable () throws(BootControlFault) -> any BootFiles
-    /// Whether this boot takes one of its entry's tries.
-    public var isBootCounted: @Sendable () -> Bool
+    /// What the counter of this boot's entry said when the loader had taken one try from it; nil where it counts none.
+    public var bootCounter: @Sendable () -> BootEntryName.Standing?
     /// Asks for a reboot and returns.
     public var reboot: @Sendable () throws(UpdateAgentFault) -> Void
     /// The last lines of the journal of the boot that ran the system with this root hash, or of the one that runs for nil.
@@ -39,7 +39,8 @@ public struct Host: Sendable {
         paths: HostPaths, running: ImageVersion, bootIdentifier: String, identifier: String,
         slots: @escaping @Sendable () throws(BootControlFault) -> any SlotStore,
         bootFiles: @escaping @Sendable () throws(BootControlFault) -> any BootFiles,
-        isBootCounted: @escaping @Sendable () -> Bool, reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
+        bootCounter: @escaping @Sendable () -> BootEntryName.Standing?,
+        reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
         journal: @escaping @Sendable (String?) -> [UInt8], now: @escaping @Sendable () -> UTCTime,
         random: @escaping @Sendable (Int64) -> Int64
     ) {
@@ -49,7 +50,7 @@ public struct Host: Sendable {
         self.identifier = identifier
         self.slots = slots
         self.bootFiles = bootFiles
-        self.isBootCounted = isBootCounted
+        self.bootCounter = bootCounter
         self.reboot = reboot
         self.journal = journal
         self.now = now
@@ -71,11 +72,14 @@ public struct Host: Sendable {
                 if let entries = settings.entries { return BootDirectory(entries) }
                 return try BootDirectory(prefix: prefix)
             },
-            isBootCounted: { EfiVariables(prefix: prefix).isBootCounted },
+            bootCounter: { EfiVariables(prefix: prefix).bootCounter },
             reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
             journal: { SystemCommands.journal(rootHash: $0) }, now: { .now },
             random: { Int64.random(in: 0...max($0, 0)) })
     }
+
+    /// Whether this boot takes one of its entry's tries.
+    func isBootCounted() -> Bool { bootCounter() != nil }
 
     /// IMAGE_ID and IMAGE_VERSION of os-release(5).
     static func identity(_ paths: HostPaths) throws(UpdateAgentFault) -> (product: String, version: Substring) {

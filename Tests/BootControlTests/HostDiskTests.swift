@@ -175,13 +175,22 @@ struct RunningSystemTests {
         let variables = directory.path.appending("sys/firmware/efi/efivars")
         try variables.makeDirectories()
         let system = EfiVariables(prefix: directory.path)
-        #expect(!system.isBootCounted)
+        #expect(system.bootCounter == nil)
         #expect(system.selectedEntry == nil)
-        try variables.appending("LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f").replaceContents(with: "x")
-        #expect(system.isBootCounted)
-        let name = Array("box.efi".utf16).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
-        try variables.appending("LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f").replaceContents(
-            with: [7, 0, 0, 0] + name + [0, 0])
+        func set(_ name: String, _ text: String) throws {
+            let units = Array(text.utf16).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
+            try variables.appending("\(name)-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f").replaceContents(
+                with: [7, 0, 0, 0] + units + [0, 0])
+        }
+        for (path, counter) in [
+            ("\\EFI\\Linux\\box_1.0+2-1.efi", BootEntryName.Standing.trying(left: 2, done: 1)),
+            ("\\EFI\\Linux\\box_1.0+0-4.efi", .bad(done: 4)), ("\\EFI\\Linux\\box_1.0.efi", .bad(done: 0)),
+            ("\\loader\\entries\\other.conf", .bad(done: 0)), ("", .bad(done: 0)),
+        ] {
+            try set("LoaderBootCountPath", path)
+            #expect(system.bootCounter == counter, "\(path)")
+        }
+        try set("LoaderEntrySelected", "box.efi")
         #expect(system.selectedEntry == "box.efi")
     }
 }

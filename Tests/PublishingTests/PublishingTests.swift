@@ -288,6 +288,16 @@ struct PublishingTests {
         #expect(found.problems[1].message == "has \(left) bytes, and the release names \(left + 1)")
         #expect(found.problems[2].message == "is missing")
         #expect(found.strays == ["left"])
+        // Somebody may be publishing it; where nobody is, looking leaves nothing either.
+        let lock = path.appending(".lock")
+        try await {
+            let held = try FileLock.waiting(for: lock)
+            defer { withExtendedLifetime(held) {} }
+            #expect(try await repository.check().strays == [])
+        }()
+        try lock.removeTree()
+        #expect(try await repository.check().strays == ["left"])
+        #expect(!lock.exists)
         // A release document that cannot be read may name any blob.
         let documents = try path.appending("targets").directoryEntries().sorted()
         let document = path.appending("targets").appending(try #require(documents.first))

@@ -205,9 +205,57 @@ struct OperatorTests {
         #expect(try failHealth(host).hasPrefix("degraded"))
         let agent = try host.agent()
         try agent.reconcile()
+        // What was said of this boot holds, though there are tries again.
+        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
+        #expect(try failHealth(host).hasPrefix("degraded"))
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
         try expectUpdateWaits(host, "1.2", from: "1.1")
+    }
+
+    @Test("a version that never comes to its health checks is updated from once the loader has no better one")
+    func hangsForEver() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 3, done: 0), of: "1.0")
+        for _ in 0..<3 {
+            #expect(try host.boot() == "1.0")
+            try host.agent().reconcile()
+            #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
+        }
+        #expect(try host.boot() == "1.0")
+        let agent = try host.agent()
+        try agent.reconcile()
+        #expect(try agent.update { _ in }.version == "1.1")
+        try expectUpdateWaits(host, "1.1", from: "1.0")
+    }
+
+    @Test("a new host whose boot partition cannot be seen reboots as often as it has tries")
+    func unseenEntries() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 3, done: 0), of: "1.0")
+        var said: [String] = []
+        for _ in 0..<5 {
+            #expect(try host.boot() == "1.0")
+            var blind = try host.present()
+            blind.bootFiles = { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "not mounted") }
+            let runner = HealthRunner(settings: try host.settings(), host: blind)
+            said.append(String(try runner.handleFailure(HealthReport.incomplete(blind, "it fails")).prefix(8)))
+        }
+        #expect(said == ["rebootin", "rebootin", "rebootin", "degraded", "degraded"])
+    }
+
+    @Test("a version that an operator went back to and fails is left also where the state was lost")
+    func lostState() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        for _ in 0..<3 { #expect(try host.boot() == "1.0") }
+        try host.directory.appending("var/lib/ballast/state.json").replaceContents(with: "{")
+        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.boot() == "1.1")
+        #expect(try failHealth(host).hasPrefix("degraded"))
     }
 
     @Test("a version that cannot read the state leaves its last try where the loader has another version to take")
@@ -242,6 +290,11 @@ struct OperatorTests {
         #expect(try agent.update { _ in }.version == "1.1")
         try expectUpdateWaits(host, "1.1", from: "1.0")
         #expect(try host.boot() == "1.1")
+        // It is the way back only for want of a better one.
+        let better = try host.prove()
+        #expect(try better.status().other?.standing == .unproven)
+        let fault = #expect(throws: UpdateAgentFault.self) { try better.rollback(reboot: false) }
+        #expect(fault?.message.hasSuffix("holds 1.0, which has not proved itself here") == true)
     }
 
     @Test("what failed and was put right in the same boot is good")

@@ -71,6 +71,7 @@ final class TestHost: Sendable {
         var running: String
         var boots = 0
         var isCounted = false
+        var counter: BootEntryName.Standing?
         var reboots = 0
         var now = TestRepository.now
     }
@@ -115,7 +116,7 @@ final class TestHost: Sendable {
             paths: HostPaths(prefix: directory), running: try ImageVersion(running), bootIdentifier: "boot \(boots)",
             identifier: "machine", slots: { () throws(BootControlFault) in try machine.slots(running: hash) },
             bootFiles: { () throws(BootControlFault) in machine.bootFiles },
-            isBootCounted: { [weak self] in self?.state.withLock { $0.isCounted } ?? false },
+            bootCounter: { [weak self] in self?.state.withLock { $0.isCounted ? $0.counter ?? .bad(done: 0) : nil } },
             reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
             journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
             now: { [weak self] in self?.state.withLock { $0.now } ?? TestRepository.now }, random: { _ in 0 })
@@ -158,6 +159,7 @@ final class TestHost: Sendable {
             state.running = chosen.name.version
             state.boots += 1
             state.isCounted = isCounted
+            state.counter = next
         }
         return chosen.name.version
     }
