@@ -18,7 +18,7 @@ extension Repository {
         /// What is not as the signed metadata says: one fault a file.
         public let problems: [PublishingFault]
         /// Blobs that no release names, by their file names. None where a release document cannot be read, which might name
-        /// any of them.
+        /// any of them, or while somebody publishes, or where that cannot be seen.
         public let strays: [String]
     }
 

@@ -15,13 +15,13 @@ extension Agent {
 
     /// A version that the loader starts more often than it has tries, since there is no better one, need not say that it failed:
     /// where it hangs, or is reset, before its health checks have ended, it never does.
-    private func noteLastResort() throws(UpdateAgentFault) {
+    func noteLastResort() throws(UpdateAgentFault) {
         guard case .bad(let done)? = host.bootCounter(), done > settings.tries,
-            let entries = try? bootEntries().list(),
-            entries.allSatisfy({ if case .bad = $0.name.standing { true } else { false } })
+            let entries = try? bootEntries().list()
         else { return }
         try change { state in
-            guard state.pending?.version != running, state.rollback?.target != running, !state.good.contains(running)
+            guard state.pending?.version != running, state.rollback?.target != running, !state.good.contains(running),
+                !state.hasFailed(in: host.bootIdentifier), !state.hasBetter(than: running, among: entries)
             else { return }
             state.noteFailedBoot(on: host, cause: "it has used its \(settings.tries) tries up")
             state.phase = settled(state)
@@ -237,7 +237,7 @@ extension Agent {
             let isNew = isPending || !state.good.contains(running)
             if isPending { state.pending = nil }
             if state.rollback?.target == running { state.rollback = nil }
-            if state.failedBoot?.version == running { state.failedBoot = nil }
+            if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
             state.addGood(running)
             if isNew {
                 state.record(

@@ -23,6 +23,7 @@ extension Agent {
         var result = try job("update") { () throws(UpdateAgentFault) in
             try judgePending()
             try noteBlessing()
+            try noteLastResort()
             try refuseInBetween()
             let (choice, known) = try asking { () throws(UpdateAgentFault) in
                 try choose(ignoresRollout: isOperator)

@@ -14,6 +14,9 @@ public struct AgentSettings: Sendable, Hashable {
         case manual
     }
 
+    /// The most tries that a version can have.
+    static let triesLimit = 9
+
     /// The product.
     public var product: String
     /// Debian's name of the architecture.
@@ -110,7 +113,7 @@ public struct AgentSettings: Sendable, Hashable {
         self.reboot = reboot
         let boot = try cursor.field("boot")
         try boot.refuseMembers(except: ["tries"])
-        tries = try boot.field("tries").integer(in: 1...9)
+        tries = try boot.field("tries").integer(in: 1...Self.triesLimit)
         health = []
         for check in try cursor.optional("health")?.elements(atMost: 64) ?? [] {
             health.append(try HealthCheck(parsing: check))

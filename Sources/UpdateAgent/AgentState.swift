@@ -57,20 +57,6 @@ public struct FailedVersion: Sendable, Hashable {
     }
 }
 
-/// A boot that is not complete, and in which the host stays all the same.
-public struct FailedBoot: Sendable, Hashable {
-    /// What runs in it.
-    public var version: String
-    /// Which boot it is.
-    public var identifier: String
-
-    /// The boot `identifier` of `version`.
-    public init(version: String, identifier: String) {
-        self.version = version
-        self.identifier = identifier
-    }
-}
-
 /// What the agent knows over reboots: `/var/lib/ballast/state.json`.
 public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
@@ -99,7 +85,9 @@ public struct AgentState: Sendable, Hashable {
     /// What the host came back from, until another version has proved itself or this one is allowed again.
     public var failed: FailedVersion?
     /// The last boot in which the host stayed although it was not complete, since no other version would have been better.
-    public var failedBoot: FailedBoot?
+    public var failedBoot: String?
+    /// Versions that such a boot was one of and that have not passed their health checks here since, the latest last.
+    public var unproved: [String] = []
     /// Versions that a release revokes, each with the one that does, as the last check saw it.
     public var revoked: [String: String] = [:]
     /// When the repository was last asked with success.
@@ -120,20 +108,36 @@ public struct AgentState: Sendable, Hashable {
     /// The version that revokes `version`, in whatever spelling, or nil.
     public func revoker(of version: String) -> String? { revoked.revoker(of: version) }
 
+    /// Whether the loader takes another one of `entries` than that of `version`, which has no tries left, the next time, and that
+    /// may be better.
+    func hasBetter(than version: String, among entries: [BootEntry]) -> Bool {
+        entries.contains { entry in
+            guard case .bad(let done) = entry.name.standing else { return entry.name.version != version }
+            // What a rollback that is not known here any more has left: the newer one, which the loader takes next.
+            return good.isEmpty && done == 0 && denial(of: entry.name.version) == nil
+                && ImageVersion.compare(entry.name.version, version) > 0
+        }
+    }
+
     /// Whether the boot `identifier` is known not to be complete, and stays.
-    func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot?.identifier == identifier }
+    func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot == identifier }
 
     /// Whether the other slot's `version` has proved itself here. An entry without a counter may also be that of a version that
     /// failed, which was made the way back for want of a better one.
     func isProved(_ version: String, entry: BootEntryName.Standing?) -> Bool {
-        good.contains(version) || (entry == .good && failedBoot?.version != version)
+        good.contains(version) || (entry == .good && !unproved.contains(version))
     }
 
     /// Notes that what runs on `host` is not complete, and stays, unless that is known.
     mutating func noteFailedBoot(on host: Host, cause: String) {
         guard !hasFailed(in: host.bootIdentifier) else { return }
         let version = host.running.description
-        failedBoot = FailedBoot(version: version, identifier: host.bootIdentifier)
+        failedBoot = host.bootIdentifier
+        if !good.contains(version) {
+            unproved.removeAll { $0 == version }
+            unproved.append(version)
+            if unproved.count > Self.goodLimit { unproved.removeFirst(unproved.count - Self.goodLimit) }
+        }
         var event = HistoryEvent(
             .failed, version: version, detail: "it is not healthy, and stays: no other version would be better",
             at: host.now())
@@ -185,6 +189,7 @@ public struct AgentState: Sendable, Hashable {
     }
 
     mutating func addGood(_ version: String) {
+        unproved.removeAll { $0 == version }
         good.removeAll { $0 == version }
         good.append(version)
         if good.count > Self.goodLimit { good.removeFirst(good.count - Self.goodLimit) }
@@ -209,7 +214,7 @@ public struct AgentState: Sendable, Hashable {
         if let item = try cursor.optional("pending") {
             pending = PendingActivation(
                 version: try item.field("version").string(), previous: try item.field("previous").string(),
-                tries: try item.field("tries").integer(in: 1...9),
+                tries: try item.field("tries").integer(in: 1...AgentSettings.triesLimit),
                 bootIdentifier: try item.field("boot_id").string())
             pending?.missedBoots = try item.optional("missed_boots")?.integer(in: 0...1000) ?? 0
         }
@@ -220,9 +225,9 @@ public struct AgentState: Sendable, Hashable {
         if let item = try cursor.optional("failed") {
             failed = FailedVersion(version: try item.field("version").string(), cause: try item.field("cause").string())
         }
-        if let item = try cursor.optional("failed_boot") {
-            failedBoot = FailedBoot(
-                version: try item.field("version").string(), identifier: try item.field("boot_id").string())
+        failedBoot = try cursor.optional("failed_boot")?.string()
+        for item in try cursor.optional("unproved")?.elements(atMost: 10_000) ?? [] {
+            unproved.append(try item.string())
         }
         for item in try cursor.optional("revoked")?.elements(atMost: 10_000) ?? [] {
             revoked[try item.field("version").string()] = try item.field("by").string()
@@ -251,9 +256,8 @@ public struct AgentState: Sendable, Hashable {
         }
         members["rollback"] = rollback.map { ["target": .string($0.target), "from": .string($0.from)] }
         members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
-        members["failed_boot"] = failedBoot.map {
-            ["version": .string($0.version), "boot_id": .string($0.identifier)]
-        }
+        members["failed_boot"] = failedBoot.map { .string($0) }
+        if !unproved.isEmpty { members["unproved"] = .array(unproved.map { .string($0) }) }
         if !revoked.isEmpty {
             members["revoked"] = .array(
                 revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })

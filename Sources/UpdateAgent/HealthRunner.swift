@@ -74,6 +74,8 @@ public struct HealthRunner: Sendable {
         let known = try? StateFile(directory: host.paths.state, now: host.now).read()
         // What was said of this boot holds, whatever became of the entries since.
         if let known, known.hasFailed(in: host.bootIdentifier) { return false }
+        // Nothing has so many tries: somebody has told the loader to take this one, whatever it comes to.
+        if case .bad(let done) = counter, done > AgentSettings.triesLimit { return false }
         let entries = try? BootEntries(host.bootFiles(), product: settings.product).list()
         switch entries?.first(where: { $0.name.version == version })?.name.standing {
         case .good: return false
@@ -89,13 +91,7 @@ public struct HealthRunner: Sendable {
                 if case .bad(let done) = counter { return done <= settings.tries }
                 return true
             }
-            let isForgotten = known?.good.isEmpty ?? true
-            return entries.contains { entry in
-                guard case .bad(let done) = entry.name.standing else { return entry.name.version != version }
-                // What a rollback that is not known here any more has left: the newer one, which the loader takes next.
-                return isForgotten && done == 0 && known?.denial(of: entry.name.version) == nil
-                    && ImageVersion.compare(entry.name.version, version) > 0
-            }
+            return (known ?? AgentState()).hasBetter(than: version, among: entries)
         }
     }
 

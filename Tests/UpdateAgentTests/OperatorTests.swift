@@ -295,6 +295,28 @@ struct OperatorTests {
         #expect(try better.status().other?.standing == .unproven)
         let fault = #expect(throws: UpdateAgentFault.self) { try better.rollback(reboot: false) }
         #expect(fault?.message.hasSuffix("holds 1.0, which has not proved itself here") == true)
+        // That 1.1 is not healthy for once does not make 1.0 any better.
+        host.state.withLock { $0.boots += 1 }
+        #expect(try failHealth(host).hasPrefix("degraded"))
+        _ = try host.agent().recordGood()
+        #expect(try host.agent().status().other?.standing == .unproven)
+    }
+
+    @Test("what the loader is told to take, whatever it comes to, does not reboot for ever")
+    func toldToTake() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        for _ in 0..<3 { #expect(try host.boot() == "1.1") }
+        for done in 4...10 {
+            let counter = BootEntryName.Standing.bad(done: done)
+            try BootEntries(host.machine.bootFiles, product: "box").setStanding(counter, of: "1.1")
+            host.state.withLock { state in
+                state.boots += 1
+                state.counter = counter
+            }
+            #expect(try failHealth(host).hasPrefix(done < 10 ? "rebooting" : "degraded"))
+        }
     }
 
     @Test("what failed and was put right in the same boot is good")
