@@ -214,6 +214,14 @@ public struct ImageBuild: Sendable {
     /// A directory is one build's: of two, only the last would have its `build.json`.
     private func checkOutput() throws(AssemblyFault) {
         let path = output.appending("build.json")
+        let own = OutputNames(directory: output, identity: identity).all
+        if !path.exists, let entries = try? output.directoryEntries(),
+            let other = entries.filter({ !$0.hasPrefix(".") && !own.contains($0) }).min()
+        {
+            throw AssemblyFault(
+                .invalidRequest, "holds '\(other)', which is not a build's", at: .path(output.string),
+                remedy: "name a directory of its own with -o")
+        }
         guard let bytes = try? path.contents(limit: 16 << 20),
             let report = try? JSONCursor(parsing: bytes, source: path.string),
             let product = try? report.field("product").string(), let version = try? report.field("version").string()

@@ -12,6 +12,9 @@ struct OutputNames {
     let kernel: FilePath
     let packages: FilePath
 
+    /// The files' names.
+    var all: Set<String> { Set([disk, root, hashes, kernel, packages].compactMap { $0.lastComponent?.string }) }
+
     init(directory: FilePath, identity: ImageIdentity) {
         let stem = identity.fileStem
         disk = directory.appending("\(stem).raw")

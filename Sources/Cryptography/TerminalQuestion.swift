@@ -25,11 +25,20 @@ enum TerminalQuestion {
         }
         defer { tcsetattr(terminal, TCSAFLUSH, &before) }
         write(prompt, to: terminal)
-        defer { write("\n", to: terminal) }
-        return try readLine(from: terminal)
+        let line = try readLine(from: terminal)
+        write("\n", to: terminal)
+        guard let line else {
+            // Now that the terminal is as it was, what the key is for may happen.
+            tcsetattr(terminal, TCSAFLUSH, &before)
+            // To the process: this thread may be one that takes no signals.
+            kill(getpid(), SIGINT)
+            throw CryptographyFault(.noPassphrase, "interrupted")
+        }
+        return line
     }
 
-    private static func readLine(from terminal: Int32) throws(CryptographyFault) -> Passphrase {
+    /// - Returns: nil where it was interrupted.
+    private static func readLine(from terminal: Int32) throws(CryptographyFault) -> Passphrase? {
         var line: [UInt8] = []
         // Growing would leave copies behind that nobody overwrites.
         line.reserveCapacity(1024)
@@ -40,7 +49,7 @@ enum TerminalQuestion {
             if count < 0, errno == EINTR { continue }
             switch byte {
             case _ where count <= 0, 0x0A, 0x0D: return Passphrase(line)
-            case 0x03, 0x1C: throw CryptographyFault(.noPassphrase, "interrupted")
+            case 0x03, 0x1C: return nil
             case 0x04 where line.isEmpty: throw CryptographyFault(.noPassphrase, "no passphrase was given")
             case 0x08, 0x7F: _ = line.popLast()
             default: line.append(byte)

@@ -59,14 +59,17 @@ extension Lock {
     }
 
     /// Reads the lock at `path`. Everything in it is checked: a lock says which bytes become root on every host.
-    public static func load(_ path: FilePath) throws(DebianArchiveFault) -> Lock {
+    ///
+    /// - Parameter manifest: whose lock it is, for advice.
+    public static func load(_ path: FilePath, of manifest: String = "MANIFEST") throws(DebianArchiveFault) -> Lock {
         let bytes: [UInt8]
         do {
             bytes = try path.contents(limit: sizeLimit)
         } catch {
             if error.code == .notFound {
                 throw DebianArchiveFault(
-                    .lockMissing, "there is no lock", at: .path(path.string), remedy: "run 'ballast lock' first")
+                    .lockMissing, "there is no lock", at: .path(path.string),
+                    remedy: "run 'ballast lock \(manifest)' first")
             }
             throw DebianArchiveFault(.system, "the lock cannot be read", at: .path(path.string), cause: error)
         }

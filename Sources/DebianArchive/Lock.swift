@@ -29,11 +29,13 @@ public struct Lock: Sendable, Hashable {
     public var downloadSize: Int64 { packages.reduce(0) { $0 + $1.size } }
 
     /// Refuses a lock that was made for another manifest.
-    public func requireFresh(for digest: SHA256Digest, path: String) throws(DebianArchiveFault) {
+    public func requireFresh(
+        for digest: SHA256Digest, path: String, of manifest: String = "MANIFEST"
+    ) throws(DebianArchiveFault) {
         guard digest == manifestDigest else {
             throw DebianArchiveFault(
                 .lockStale, "the manifest has changed since this lock was made", at: .path(path),
-                remedy: "run 'ballast lock' again")
+                remedy: "run 'ballast lock \(manifest)' again")
         }
     }
 }

@@ -1,4 +1,6 @@
 public import Fault
+import FileIO
+import SystemPackage
 
 /// Why a manifest is refused.
 public enum ManifestFaultCode: String, FaultCode {
@@ -26,3 +28,18 @@ public enum ManifestFaultCode: String, FaultCode {
 
 /// A failure of reading a manifest.
 public typealias ManifestFault = Fault<ManifestFaultCode>
+
+extension Fault where Code == ManifestFaultCode {
+    /// The manifest that was asked for is not there.
+    static func missing(_ path: FilePath) -> ManifestFault {
+        let directory = path.removingLastComponent()
+        let others = ((try? (directory.isEmpty ? "." : directory).directoryEntries()) ?? []).sorted().filter {
+            $0.hasSuffix(".yaml") || $0.hasSuffix(".yml")
+        }
+        let found = others.prefix(5).joined(separator: ", ")
+        return ManifestFault(
+            .notFound, "there is no such manifest", at: .path(path.string),
+            remedy: "name a file that is there"
+                + (others.isEmpty ? "; its directory has no '.yaml'" : ": its directory has \(found)"))
+    }
+}

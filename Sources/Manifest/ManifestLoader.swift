@@ -106,7 +106,7 @@ private struct ManifestLoader {
 
     private mutating func reportMissing(_ path: FilePath, includedAt origin: ManifestNode.Origin?) {
         guard let origin else {
-            problems.append(ManifestFault(.notFound, "there is no such manifest", at: .path(path.string)))
+            problems.append(ManifestFault.missing(path))
             return
         }
         let siblings = (try? path.removingLastComponent().directoryEntries()) ?? []

@@ -27,7 +27,7 @@ package struct ManifestReader {
                     .limit, "the manifest is larger than 1 MiB", at: .path(file.string),
                     remedy: "large files belong into an overlay")
             case .notFound:
-                throw ManifestFault(.notFound, "there is no such manifest", at: .path(file.string))
+                throw ManifestFault.missing(file)
             case .notPermitted, .exists, .noSpace, .truncated, .other:
                 throw ManifestFault(.notFound, "cannot read the manifest", at: .path(file.string), cause: error.cause)
             }
@@ -64,12 +64,14 @@ package struct ManifestReader {
                 return fault("a tab stands where YAML takes only spaces", mark)
             }
             return fault(problem, mark)
-        case .parser(_, let problem, let mark, _):
+        case .parser(let context, let problem, let mark, _):
             // libyaml has its own limit, and its sentence names a function of its C interface.
             if problem.contains("nesting") {
                 return ManifestFault(.limit, "nested too deep", at: .path(file.string))
             }
-            return fault(problem, mark)
+            // What is not closed began elsewhere.
+            guard let context, context.mark.line != mark.line else { return fault(problem, mark) }
+            return fault("\(problem) \(context.text) from \(context.mark.line):\(context.mark.column) on", mark)
         case .duplicatedKeysInMapping(let keys, let context):
             let key = keys.first ?? ""
             let line = repetition(of: key, after: context.mark, in: text) ?? context.mark.line

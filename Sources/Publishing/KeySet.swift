@@ -76,7 +76,8 @@ public struct KeySet: Sendable {
         guard let key = keys[role] else {
             throw PublishingFault(
                 .key, "the \(role.rawValue) key is missing", at: place,
-                remedy: "name the directory that has it with --keys, or make new keys with 'ballast key generate'")
+                remedy: "name the directory that has it with --keys, or "
+                    + (root == nil ? "make new keys with 'ballast key generate'" : "put it back from a copy"))
         }
         guard let root else { return key }
         let names = root.keys(of: role)

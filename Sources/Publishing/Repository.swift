@@ -29,16 +29,17 @@ public struct Repository: Sendable {
                 .badRepository, "holds '\(other)', which is not a repository's", at: .path(directory.path.string),
                 remedy: "name a directory of its own")
         }
+        // All keys before the first directory.
+        var roles: [MetadataRole: (keys: [TrustedKey], threshold: Int)] = [:]
+        for role in MetadataRole.allCases {
+            roles[role] = ([TrustedKey(try keys.key(role, trustedBy: nil).publicKey)], 1)
+        }
         let lock = try directory.lock(isNew: true)
         defer { withExtendedLifetime(lock) {} }
         guard !directory.metadata.appending("root.json").exists else {
             throw PublishingFault(
                 .badRepository, "there is a repository already", at: .path(directory.path.string),
                 remedy: "choose another directory, or use 'ballast repo refresh'")
-        }
-        var roles: [MetadataRole: (keys: [TrustedKey], threshold: Int)] = [:]
-        for role in MetadataRole.allCases {
-            roles[role] = ([TrustedKey(try keys.key(role, trustedBy: nil).publicKey)], 1)
         }
         let root = RootDocument(version: 1, expires: lifetimes.expiry(.root, signedAt: now), roles: roles)
         try putRoot(root, keys: keys)

@@ -71,6 +71,9 @@ package enum Quantity {
         return "\(seconds)s"
     }
 
+    /// `1 blob`, `2 blobs`.
+    package static func text(_ count: Int, of noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
     private static func split(_ text: Substring) -> (number: Int64, rest: Substring)? {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard let number = Int64(digits) else { return nil }

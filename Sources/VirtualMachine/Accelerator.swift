@@ -43,6 +43,6 @@ public enum Accelerator: String, Sendable, CaseIterable {
         guard let outcome = try? await probe.outcome() else { return "QEMU cannot be started" }
         let text = outcome.errorText.split(separator: "\n").first.map(String.init) ?? ""
         if text.contains("KVM") || text.contains("kvm") { return text }
-        return outcome.status == 0 || outcome.status == 143 ? nil : "QEMU ended with status \(outcome.status) \(text)"
+        return outcome.status == 0 || outcome.status == 143 ? nil : "QEMU ended with status \(outcome.status): \(text)"
     }
 }

@@ -107,9 +107,9 @@ extension VirtualMachine {
             throw VirtualMachineFault(
                 .noVerdict,
                 (verdict.map { "QEMU ended before the guest reported: \($0)" }
-                    ?? "the guest did not report within \(timeout)")
-                    + (tail.isEmpty ? "" : "; the console's last lines:\n  " + tail.joined(separator: "\n  ")),
-                remedy: verdict == nil ? "where it only needs more time, give it that with --timeout" : nil)
+                    ?? "the guest did not report within \(timeout.components.seconds) seconds; where it only needs more "
+                    + "time, give it that with --timeout")
+                    + (tail.isEmpty ? "" : "; the console's last lines:\n  " + tail.joined(separator: "\n  ")))
         }
         guard verdict.hasPrefix("boot-complete") else {
             throw VirtualMachineFault(.failed, "the guest reports: \(verdict)")

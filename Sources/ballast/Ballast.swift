@@ -8,7 +8,7 @@ import Terminal
 struct Ballast: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ballast",
-        abstract: "Builds immutable Linux images from a manifest, signs them and publishes them as static files.",
+        abstract: "Build immutable Linux images from a manifest, sign them and publish them as static files.",
         discussion: """
             The exit status is 0 when all is done, 1 after a failure, of which standard error says what, where and what to do, 64
             for a wrong command line, and 128 and a signal's number where that has ended it. 'ballast --version' prints
@@ -17,7 +17,7 @@ struct Ballast: AsyncParsableCommand {
             Example: ballast lock manifests/containerd.yaml
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
             Example: ballast run out
-            """,
+            """.flowing,
         subcommands: [
             ManifestCommands.self, LockCommand.self, BuildCommand.self, RunCommand.self, KeyCommand.self,
             RepoCommand.self,

@@ -12,14 +12,17 @@ import Terminal
 struct BuildCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "build",
-        abstract: "Builds an image from a manifest and its lock.",
+        abstract: "Build an image from a manifest and its lock.",
         discussion: """
             Only packages that the lock names are used; those that are not in the cache yet are fetched. The same manifest,
             lock and agent give the same bytes with the same build tools (build.json has their versions), whoever builds:
             root, or an ordinary user with a range in /etc/subuid and /etc/subgid.
 
+            It works below $TMPDIR, or /var/tmp, and removes what a build that was killed more than ten minutes ago has left
+            there.
+
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
-            """)
+            """.flowing)
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
     var manifest: String
@@ -48,8 +51,8 @@ struct BuildCommand: AsyncParsableCommand {
         let source = FilePath(manifest)
         let manifest = try Manifest.load(source)
         let lockPath = lock.map { FilePath($0) } ?? LockCommand.path(forManifest: source)
-        let lock = try Lock.load(lockPath)
-        try lock.requireFresh(for: manifest.digest, path: lockPath.string)
+        let lock = try Lock.load(lockPath, of: source.string)
+        try lock.requireFresh(for: manifest.digest, path: lockPath.string, of: source.string)
         let cache = PackageCache(archive.cacheDirectory)
         let missing = cache.missing(of: lock)
         if !missing.isEmpty {

@@ -26,7 +26,7 @@ struct KeyCommand: AsyncParsableCommand {
                   ballast key generate keys
                   ballast repo init repo --keys keys
                   mv keys/root.pem /media/vault/   # from now on only to renew the root
-                """)
+                """.flowing)
 
         @Argument(help: "A directory for a repository's four keys, or a file NAME.pem for one.")
         var name: String
@@ -63,7 +63,7 @@ struct KeyCommand: AsyncParsableCommand {
             discussion: """
                 Example:
                   ballast key show keys/root.pem
-                """)
+                """.flowing)
 
         @Argument(help: "A key in a PEM file.")
         var file: String

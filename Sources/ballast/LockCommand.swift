@@ -11,13 +11,13 @@ import Terminal
 struct LockCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lock",
-        abstract: "Chooses the exact packages of an image and writes them down.",
+        abstract: "Choose the exact packages of an image and write them down.",
         discussion: """
             The lock is the only input of a build that names packages. Commit it beside its manifest.
 
             Example: ballast lock manifests/containerd.yaml
             Example: ballast lock manifests/containerd.yaml --update runc
-            """)
+            """.flowing)
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
     var manifest: String

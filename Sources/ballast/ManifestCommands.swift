@@ -9,7 +9,7 @@ import Terminal
 struct ManifestCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "manifest",
-        abstract: "Checks and shows what an image is to be.",
+        abstract: "Check and show what an image is to be.",
         discussion: "Example: ballast manifest check manifests/containerd.yaml",
         subcommands: [ManifestCheck.self, ManifestShow.self, ManifestSchema.self, ManifestReference.self])
 }
@@ -18,7 +18,7 @@ struct ManifestCommands: ParsableCommand {
 struct ManifestCheck: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
-        abstract: "Validates manifests and all they include, and names every problem in one run.",
+        abstract: "Validate manifests and all they include, and name every problem in one run.",
         discussion: "Example: ballast manifest check manifests/base.yaml manifests/containerd.yaml")
 
     @Argument(help: "The manifests.", completion: .file(extensions: ["yaml", "yml"]))
@@ -87,7 +87,7 @@ struct ManifestCheck: ParsableCommand {
 struct ManifestShow: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
-        abstract: "Prints the merged manifest with the origin of every value.",
+        abstract: "Print the merged manifest with the origin of every value.",
         discussion: "Example: ballast manifest show manifests/containerd.yaml")
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
@@ -118,7 +118,7 @@ struct ManifestShow: ParsableCommand {
 struct ManifestSchema: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "schema",
-        abstract: "Prints the JSON Schema of a manifest, for editors.",
+        abstract: "Print the JSON Schema of a manifest, for editors.",
         discussion: "Example: ballast manifest schema > ballast.schema.json")
 
     @OptionGroup var common: CommonOptions
@@ -130,7 +130,7 @@ struct ManifestSchema: ParsableCommand {
 struct ManifestReference: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reference",
-        abstract: "Prints the reference of all keys as Markdown: docs/manifest.md.",
+        abstract: "Print the reference of all keys as Markdown: docs/manifest.md.",
         discussion: "Example: ballast manifest reference > docs/manifest.md")
 
     @OptionGroup var common: CommonOptions

@@ -19,7 +19,7 @@ struct PublishCommand: AsyncParsableCommand {
               ballast publish out --repo repo --keys keys --channel stable
               ballast publish out --repo repo --keys keys --channel beta --revoke 1.1.0
               ballast publish out --repo repo --keys keys --channel beta --ramp 0s=10 --ramp 1d=100
-            """)
+            """.flowing)
 
     @Argument(help: "The directory that 'ballast build' wrote.") var build: String
     @Option(help: "The repository's directory.") var repo: String

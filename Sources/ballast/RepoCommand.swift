@@ -23,7 +23,7 @@ struct RepoCommand: AsyncParsableCommand {
                 Example:
                   ballast key generate keys
                   ballast repo init repository --keys keys
-                """)
+                """.flowing)
 
         @Argument(help: "The repository's directory.") var directory: String
         @OptionGroup var signing: SigningOptions
@@ -47,7 +47,7 @@ struct RepoCommand: AsyncParsableCommand {
 
                 Example:
                   ballast repo refresh repository --keys keys
-                """)
+                """.flowing)
 
         @Argument(help: "The repository's directory.") var directory: String
         @OptionGroup var signing: SigningOptions
@@ -73,7 +73,7 @@ struct RepoCommand: AsyncParsableCommand {
             discussion: """
                 Example:
                   ballast repo show repository --format json
-                """)
+                """.flowing)
 
         @Argument(help: "The repository's directory.") var directory: String
         @Option(help: "text or json.") var format = OutputFormat.text
@@ -98,7 +98,7 @@ struct RepoCommand: AsyncParsableCommand {
 
                 Example:
                   ballast repo check repository
-                """)
+                """.flowing)
 
         @Argument(help: "The repository's directory.") var directory: String
         @Option(help: "text or json.") var format = OutputFormat.text
@@ -111,8 +111,9 @@ struct RepoCommand: AsyncParsableCommand {
             case .text:
                 for problem in found.problems { StandardStreams.report("ballast: \(problem)") }
                 for name in found.strays { StandardStreams.report("ballast: blobs/\(name): no release names it") }
+                let counts = [Quantity.text(found.releases, of: "release"), Quantity.text(found.blobs, of: "blob")]
                 StandardStreams.print(
-                    "\(found.releases) releases, \(found.blobs) blobs, \(Progress.bytes(found.bytes)): "
+                    "\(counts.joined(separator: ", ")), \(Progress.bytes(found.bytes)): "
                         + (found.problems.isEmpty ? "all as published" : "\(found.problems.count) damaged"))
             case .json:
                 let problems = found.problems.map { problem -> JSONValue in

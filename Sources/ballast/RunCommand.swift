@@ -10,7 +10,7 @@ import VirtualMachine
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Boots an image in a virtual machine.",
+        abstract: "Boot an image in a virtual machine.",
         discussion: """
             The serial console is on the terminal; Ctrl-A X ends the machine. What the guest writes is forgotten unless
             --persist is given.
@@ -18,7 +18,7 @@ struct RunCommand: AsyncParsableCommand {
             Example: ballast run out
             Example: ballast run out --forward 8080:80
             Example: ballast run out --verdict --timeout 180
-            """)
+            """.flowing)
 
     @Argument(help: "A build's output directory, or a raw disk image.", completion: .file())
     var image: String

@@ -13,7 +13,7 @@ struct ServeCommand: AsyncParsableCommand {
 
             Example:
               ballast serve repository --host 0.0.0.0 --port 8080
-            """)
+            """.flowing)
 
     @Argument(help: "The repository's directory.") var directory: String
     @Option(help: "The port to listen on; 0 for one that is free.") var port = 8080

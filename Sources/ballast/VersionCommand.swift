@@ -4,7 +4,7 @@ import Terminal
 /// `ballast version`: a verb, since `--version` is the image's.
 struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "version", abstract: "Prints ballast's own version.", discussion: "Example: ballast version")
+        commandName: "version", abstract: "Print ballast's own version.", discussion: "Example: ballast version")
 
     @OptionGroup var common: CommonOptions
 

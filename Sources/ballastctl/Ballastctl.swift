@@ -10,7 +10,7 @@ import Terminal
 struct Ballastctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ballastctl",
-        abstract: "Shows and controls the updates of this host.",
+        abstract: "Show and control the updates of this host.",
         discussion: """
             The agent, ballastd, does the work. Everybody may look; only root and members of the group 'ballast' may change.
 
@@ -29,7 +29,7 @@ struct Ballastctl: ParsableCommand {
             Example:
               ballastctl status
               sudo ballastctl update && sudo ballastctl reboot
-            """,
+            """.flowing,
         subcommands: [
             StatusCommand.self, CheckCommand.self, UpdateCommand.self, RebootCommand.self, RollbackCommand.self,
             PinCommand.self, UnpinCommand.self, DenyCommand.self, AllowCommand.self, HistoryCommand.self,
@@ -131,7 +131,7 @@ struct VersionCommand: ParsableCommand {
 
             Example:
               ballastctl version
-            """)
+            """.flowing)
 
     func run() { StandardStreams.print("ballastctl \(ProgramVersion.current)") }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Control
 import Fault
 import JSON
+import Terminal
 
 /// `ballastctl check`.
 struct CheckCommand: ParsableCommand {
@@ -12,7 +13,7 @@ struct CheckCommand: ParsableCommand {
 
             Example:
               ballastctl check
-            """)
+            """.flowing)
 
     @OptionGroup var options: ControlOptions
 
@@ -26,7 +27,7 @@ struct RebootCommand: ParsableCommand {
         discussion: """
             Example:
               ballastctl reboot
-            """)
+            """.flowing)
 
     @OptionGroup var options: ControlOptions
 
@@ -43,7 +44,7 @@ struct RollbackCommand: ParsableCommand {
 
             Example:
               ballastctl rollback --reboot
-            """)
+            """.flowing)
 
     @Flag(help: "Reboot at once.")
     var reboot = false
@@ -62,7 +63,7 @@ struct PinCommand: ParsableCommand {
 
             Example:
               ballastctl pin 1.1.0
-            """)
+            """.flowing)
 
     @Argument(help: "A version.")
     var version: String
@@ -79,7 +80,7 @@ struct UnpinCommand: ParsableCommand {
         discussion: """
             Example:
               ballastctl unpin
-            """)
+            """.flowing)
 
     @OptionGroup var options: ControlOptions
 
@@ -93,7 +94,7 @@ struct DenyCommand: ParsableCommand {
         discussion: """
             Example:
               ballastctl deny 1.2.0 --reason 'breaks our CNI plugin'
-            """)
+            """.flowing)
 
     @Argument(help: "A version.")
     var version: String
@@ -116,7 +117,7 @@ struct AllowCommand: ParsableCommand {
         discussion: """
             Example:
               ballastctl allow 1.2.0
-            """)
+            """.flowing)
 
     @Argument(help: "A version.")
     var version: String

@@ -12,7 +12,7 @@ struct StatusCommand: ParsableCommand {
             Example:
               ballastctl status
               ballastctl status --format json | jq -r .state.name
-            """)
+            """.flowing)
 
     @OptionGroup var options: ControlOptions
 
@@ -35,7 +35,7 @@ struct HistoryCommand: ParsableCommand {
             Example:
               ballastctl history --limit 20
               ballastctl history --format json | jq '.[] | select(.kind == "rolled-back")'
-            """)
+            """.flowing)
 
     @Option(help: ArgumentHelp("Only the newest events.", valueName: "number"))
     var limit: UInt32?
@@ -62,7 +62,7 @@ struct WatchCommand: ParsableCommand {
             Example:
               ballastctl watch
               ballastctl watch --format json | jq --unbuffered -r .state.name
-            """)
+            """.flowing)
 
     @OptionGroup var options: ControlOptions
 

@@ -14,7 +14,7 @@ struct UpdateCommand: ParsableCommand {
 
             Example:
               ballastctl update && ballastctl reboot
-            """)
+            """.flowing)
 
     @Flag(inversion: .prefixedNo, help: "Wait for the end, or only until the update has begun.")
     var wait = true

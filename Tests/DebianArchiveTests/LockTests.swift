@@ -121,11 +121,12 @@ struct LockTests {
     @Test("no lock, and a lock for another manifest, say what to do")
     func missingAndStale() throws {
         let missing = try #require(throws: DebianArchiveFault.self) { try Lock.load("/nonexistent/m.lock") }
-        #expect("\(missing)" == "/nonexistent/m.lock: there is no lock; run 'ballast lock' first")
+        #expect("\(missing)" == "/nonexistent/m.lock: there is no lock; run 'ballast lock MANIFEST' first")
         let stale = try #require(throws: DebianArchiveFault.self) {
-            try Self.lock.requireFresh(for: SHA256Digest(of: []), path: "m.lock")
+            try Self.lock.requireFresh(for: SHA256Digest(of: []), path: "m.lock", of: "m.yaml")
         }
-        #expect("\(stale)" == "m.lock: the manifest has changed since this lock was made; run 'ballast lock' again")
+        #expect(
+            "\(stale)" == "m.lock: the manifest has changed since this lock was made; run 'ballast lock m.yaml' again")
         try Self.lock.requireFresh(for: Self.digest, path: "m.lock")
     }
 

@@ -166,6 +166,15 @@ struct RefusalTests {
                 == "\(output): holds containerd 0.9.0 already; name another directory with -o, or remove it")
         #expect(try output.directoryEntries() == ["build.json"])
         #expect(try output.appending("build.json").text() == report)
+        let sources = work.path.appending("sources")
+        try sources.makeDirectories()
+        try sources.appending("notes.txt").replaceContents(with: "mine")
+        build = try await TestImage.build(in: work.path, output: sources)
+        build.scratch = work.path.appending("no such directory")
+        #expect(
+            await fault(of: build)
+                == "\(sources): holds 'notes.txt', which is not a build's; name a directory of its own with -o")
+        #expect(try sources.directoryEntries() == ["notes.txt"])
     }
 
     @Test("a package with one flipped byte is refused before anything of it is used")

@@ -61,6 +61,29 @@ final class InterruptionTests {
         }
     }
 
+    @Test("an interrupt at the question for a passphrase ends the program as the signal does")
+    func question() async throws {
+        let ballast = try BuiltExecutable.path("ballast").string
+        let program = """
+            import os, pty, sys
+            child, terminal = pty.fork()
+            if child == 0:
+                os.execv(sys.argv[1], sys.argv[1:])
+            said = b""
+            while b":" not in said:
+                said += os.read(terminal, 100)
+            os.write(terminal, b"\\x03")
+            print(os.waitpid(child, 0)[1])
+            """
+        let keys = work.path.appending("asked")
+        let outcome = try await Command(
+            "timeout", ["60", "python3", "-c", program, ballast, "key", "generate", keys.string],
+            environment: ["PATH": "/usr/bin:/bin"]
+        ).outcome()
+        #expect(outcome.outputText == "\(SIGINT)\n", "\(outcome.errorText)")
+        #expect(!keys.exists)
+    }
+
     @Test("an interrupted publication leaves the repository as it was", arguments: [SIGINT, SIGTERM])
     func publish(signal: Int32) async throws {
         let build = work.path.appending("build")

@@ -363,6 +363,15 @@ struct PublishingTests {
             try repository.initialize(keys: try FakeBuild.keys(), now: now)
         }
         #expect(again?.code == .badRepository)
+        // New keys are of use to a new repository alone.
+        let other = directory.path.appending("other")
+        let none = #expect(throws: PublishingFault.self) { try Repository(other).initialize(keys: some, now: now) }
+        #expect(none?.remedy?.hasSuffix("or make new keys with 'ballast key generate'") == true)
+        #expect(!other.exists)
+        let lost = await #expect(throws: PublishingFault.self) {
+            try await repository.publish(build, options: .init(channels: ["stable"]), keys: some, now: now)
+        }
+        #expect(lost?.remedy?.hasSuffix("or put it back from a copy") == true)
     }
 
     @Test("a refresh signs what is due, and a repository that has expired comes back")
