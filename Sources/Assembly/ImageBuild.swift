@@ -216,11 +216,11 @@ public struct ImageBuild: Sendable {
         let path = output.appending("build.json")
         let own = OutputNames(directory: output, identity: identity).all
         if !path.exists, let entries = try? output.directoryEntries(),
-            let other = entries.filter({ !$0.hasPrefix(".") && !own.contains($0) }).min()
+            let other = entries.filter({ !$0.hasPrefix(".") && $0 != "lost+found" && !own.contains($0) }).min()
         {
             throw AssemblyFault(
-                .invalidRequest, "holds '\(other)', which is not a build's", at: .path(output.string),
-                remedy: "name a directory of its own with -o")
+                .invalidRequest, "holds '\(other)', and no finished build", at: .path(output.string),
+                remedy: "name a directory of its own with -o, or remove it")
         }
         guard let bytes = try? path.contents(limit: 16 << 20),
             let report = try? JSONCursor(parsing: bytes, source: path.string),

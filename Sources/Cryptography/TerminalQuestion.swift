@@ -25,9 +25,7 @@ enum TerminalQuestion {
         }
         defer { tcsetattr(terminal, TCSAFLUSH, &before) }
         write(prompt, to: terminal)
-        let line = try readLine(from: terminal)
-        write("\n", to: terminal)
-        guard let line else {
+        guard let line = try answer(from: terminal) else {
             // Now that the terminal is as it was, what the key is for may happen.
             tcsetattr(terminal, TCSAFLUSH, &before)
             // To the process: this thread may be one that takes no signals.
@@ -35,6 +33,11 @@ enum TerminalQuestion {
             throw CryptographyFault(.noPassphrase, "interrupted")
         }
         return line
+    }
+
+    private static func answer(from terminal: Int32) throws(CryptographyFault) -> Passphrase? {
+        defer { write("\n", to: terminal) }
+        return try readLine(from: terminal)
     }
 
     /// - Returns: nil where it was interrupted.

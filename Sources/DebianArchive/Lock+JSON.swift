@@ -60,7 +60,7 @@ extension Lock {
 
     /// Reads the lock at `path`. Everything in it is checked: a lock says which bytes become root on every host.
     ///
-    /// - Parameter manifest: whose lock it is, for advice.
+    /// - Parameter manifest: what to say to 'ballast lock', for advice.
     public static func load(_ path: FilePath, of manifest: String = "MANIFEST") throws(DebianArchiveFault) -> Lock {
         let bytes: [UInt8]
         do {

@@ -29,6 +29,7 @@ public struct Repository: Sendable {
                 .badRepository, "holds '\(other)', which is not a repository's", at: .path(directory.path.string),
                 remedy: "name a directory of its own")
         }
+        try requireNone()
         // All keys before the first directory.
         var roles: [MetadataRole: (keys: [TrustedKey], threshold: Int)] = [:]
         for role in MetadataRole.allCases {
@@ -36,11 +37,7 @@ public struct Repository: Sendable {
         }
         let lock = try directory.lock(isNew: true)
         defer { withExtendedLifetime(lock) {} }
-        guard !directory.metadata.appending("root.json").exists else {
-            throw PublishingFault(
-                .badRepository, "there is a repository already", at: .path(directory.path.string),
-                remedy: "choose another directory, or use 'ballast repo refresh'")
-        }
+        try requireNone()
         let root = RootDocument(version: 1, expires: lifetimes.expiry(.root, signedAt: now), roles: roles)
         try putRoot(root, keys: keys)
         try put(
@@ -48,6 +45,13 @@ public struct Repository: Sendable {
             snapshotVersion: 1, timestampVersion: 1, root: root, keys: keys, now: now)
         // Last, because its presence says that there is a repository.
         try copyRoot(root)
+    }
+
+    private func requireNone() throws(PublishingFault) {
+        guard directory.metadata.appending("root.json").exists else { return }
+        throw PublishingFault(
+            .badRepository, "there is a repository already", at: .path(directory.path.string),
+            remedy: "choose another directory, or use 'ballast repo refresh'")
     }
 
     /// What a refresh has signed anew.

@@ -19,6 +19,8 @@ extension Agent {
         guard case .bad(let done)? = host.bootCounter(), done > settings.tries,
             let entries = try? bootEntries().list()
         else { return }
+        // Where somebody has given it tries again, it has them.
+        if case .trying? = entries.first(where: { $0.name.version == running })?.name.standing { return }
         try change { state in
             guard state.pending?.version != running, state.rollback?.target != running, !state.good.contains(running),
                 !state.hasFailed(in: host.bootIdentifier), !state.hasBetter(than: running, among: entries)

@@ -51,8 +51,9 @@ struct BuildCommand: AsyncParsableCommand {
         let source = FilePath(manifest)
         let manifest = try Manifest.load(source)
         let lockPath = lock.map { FilePath($0) } ?? LockCommand.path(forManifest: source)
-        let lock = try Lock.load(lockPath, of: source.string)
-        try lock.requireFresh(for: manifest.digest, path: lockPath.string, of: source.string)
+        let words = source.string + (lock.map { " -o \($0)" } ?? "")
+        let lock = try Lock.load(lockPath, of: words)
+        try lock.requireFresh(for: manifest.digest, path: lockPath.string, of: words)
         let cache = PackageCache(archive.cacheDirectory)
         let missing = cache.missing(of: lock)
         if !missing.isEmpty {

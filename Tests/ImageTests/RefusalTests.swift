@@ -173,7 +173,8 @@ struct RefusalTests {
         build.scratch = work.path.appending("no such directory")
         #expect(
             await fault(of: build)
-                == "\(sources): holds 'notes.txt', which is not a build's; name a directory of its own with -o")
+                == "\(sources): holds 'notes.txt', and no finished build; name a directory of its own with -o, or remove it"
+        )
         #expect(try sources.directoryEntries() == ["notes.txt"])
     }
 

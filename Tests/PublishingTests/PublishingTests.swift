@@ -363,6 +363,11 @@ struct PublishingTests {
             try repository.initialize(keys: try FakeBuild.keys(), now: now)
         }
         #expect(again?.code == .badRepository)
+        // Also where the root's key is away.
+        let away = #expect(throws: PublishingFault.self) {
+            try repository.initialize(keys: KeySet(some.keys.filter { $0.key != .root }), now: now)
+        }
+        #expect(away?.message == "there is a repository already")
         // New keys are of use to a new repository alone.
         let other = directory.path.appending("other")
         let none = #expect(throws: PublishingFault.self) { try Repository(other).initialize(keys: some, now: now) }
