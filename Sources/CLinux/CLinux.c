@@ -2,11 +2,11 @@
 #include "CLinux.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <string.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>

@@ -36,9 +36,7 @@ extension Repository {
         }
         let isAllKnown = problems.isEmpty
         var blobs: [String: Blob] = [:]
-        for release in releases {
-            for blob in [release.image.index, release.image.frames, release.kernel] { blobs[blob.path] = blob }
-        }
+        for blob in releases.flatMap(\.blobs) { blobs[blob.path] = blob }
         let progress = Progress("checking", total: blobs.values.reduce(0) { $0 + $1.size }, unit: .bytes)
         defer { progress.finish() }
         for blob in blobs.values.sorted(by: { $0.path < $1.path }) {
@@ -60,7 +58,7 @@ extension Repository {
         var named: Set<String> = []
         for entry in ReleaseEntry.all(in: current.targets) {
             guard let release = try? current.release(entry) else { return [] }
-            for blob in [release.image.index, release.image.frames, release.kernel] { named.insert(blob.path) }
+            named.formUnion(release.blobs.map(\.path))
         }
         return names.filter { !named.contains("blobs/\($0)") }
     }
@@ -95,4 +93,9 @@ extension Repository {
                 remedy: remedy, cause: error.code == .notFound ? nil : error)
         }
     }
+}
+
+extension ReleaseDocument {
+    /// All that it names.
+    fileprivate var blobs: [Blob] { [image.index, image.frames, kernel] }
 }

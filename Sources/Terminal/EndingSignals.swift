@@ -21,7 +21,7 @@ public enum EndingSignals {
         // process at once, whatever it is about to leave behind.
         var ends: [Int32] = [-1, -1]
         guard ballast_pipe(&ends) == 0 else { return try await body() }
-        // Fails for numbers that are no signals' alone.
+        // Fails for what is neither a signal nor a pipe alone; then such a signal ends this process at once.
         _ = ballast_report_signals(numbers, numbers.count, ends[1])
         let task = Task { try await body() }
         let (reader, writer) = (ends[0], ends[1])

@@ -182,20 +182,11 @@ struct ChangedMindTests {
 
     // MARK: Denials
 
-    /// Somebody takes 1.0 at the boot menu.
-    private func choose(_ version: String, on host: TestHost) {
-        host.state.withLock { state in
-            state.running = version
-            state.boots += 1
-            state.isCounted = false
-        }
-    }
-
     @Test("a denial has taken the entry back before it is answered, whatever job runs")
     func deniedWhileBusy() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, _) = try await updated(in: directory.path)
-        choose("1.0", on: host)
+        host.choose("1.0")
         let agent = try host.agent()
         try agent.reconcile()
         let seen = Mutex<[String]>([])
@@ -217,12 +208,8 @@ struct ChangedMindTests {
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
         #expect(try host.boot() == "1.1")
-        let settings = try host.settings { members in
-            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
-        }
-        let runner = HealthRunner(settings: settings, host: try host.present())
-        #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("rebooting"))
-        choose("1.0", on: host)
+        #expect(try host.failHealth().hasPrefix("rebooting"))
+        host.choose("1.0")
         let path = host.directory.appending("var/lib/ballast/state.json")
         let before = try path.contents()
         for _ in 0..<2 {
@@ -316,7 +303,8 @@ struct ChangedMindTests {
             #expect(try failure { _ = try agent.update { _ in } }.code == .untrusted)
         }
         for round in 0..<60 {
-            let text = "\(round)" + String(repeating: "\u{1}", count: 30_000)
+            // Together more than a state may have; the last one is as long as a document may be.
+            let text = "\(round)" + String(repeating: "\u{1}", count: round == 59 ? 900_000 : 30_000)
             host.source.faults.withLock { $0.refusal = UpdateAgentFault(.transfer, text) }
             _ = try? agent.update { _ in }
         }

@@ -127,29 +127,15 @@ struct OperatorTests {
     func lastResort() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        let settings = try host.settings { members in
-            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
-        }
         _ = try agent.rollback(reboot: false)
         for tries in 1...3 {
             #expect(try host.boot() == "1.0")
-            let runner = HealthRunner(settings: settings, host: try host.present())
-            #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("rebooting"))
+            #expect(try host.failHealth().hasPrefix("rebooting"))
             #expect(host.state.withLock { $0.reboots } == tries)
         }
         #expect(try host.boot() == "1.1")
         #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
-        let runner = HealthRunner(settings: settings, host: try host.present())
-        #expect(try runner.handleFailure(runner.run { _ in }).hasPrefix("degraded"))
-    }
-
-    /// What the health checks of what runs come to: none holds.
-    private func failHealth(_ host: TestHost) throws -> String {
-        let settings = try host.settings { members in
-            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
-        }
-        let runner = HealthRunner(settings: settings, host: try host.present())
-        return try runner.handleFailure(runner.run { _ in })
+        #expect(try host.failHealth().hasPrefix("degraded"))
     }
 
     @Test("where no version is good, the last one stays up and is updated from")
@@ -161,7 +147,7 @@ struct OperatorTests {
         _ = try host.agent().rollback(reboot: false)
         for _ in 0..<3 {
             #expect(try host.boot() == "1.0")
-            #expect(try failHealth(host).hasPrefix("rebooting"))
+            #expect(try host.failHealth().hasPrefix("rebooting"))
         }
         #expect(try host.boot() == "1.1")
         try host.agent().reconcile()
@@ -169,11 +155,11 @@ struct OperatorTests {
         for left in [2, 1] {
             #expect(try host.boot() == "1.1")
             #expect(try names(host).last == "box_1.1+\(left)-\(3 - left).efi")
-            #expect(try failHealth(host).hasPrefix("rebooting"))
+            #expect(try host.failHealth().hasPrefix("rebooting"))
         }
         #expect(try host.boot() == "1.1")
         let degraded = "degraded; no other version would be better, so the host stays up: health check 'never': "
-        #expect(try failHealth(host).hasPrefix(degraded))
+        #expect(try host.failHealth().hasPrefix(degraded))
         let agent = try host.agent()
         try agent.reconcile()
         try await repository.publish(try UpdateTests.newest.get())
@@ -202,12 +188,12 @@ struct OperatorTests {
         _ = try host.agent().rollback(reboot: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         #expect(try host.boot() == "1.1")
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
         let agent = try host.agent()
         try agent.reconcile()
         // What was said of this boot holds, though there are tries again.
         #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
         try expectUpdateWaits(host, "1.2", from: "1.1")
@@ -253,9 +239,9 @@ struct OperatorTests {
         _ = try agent.rollback(reboot: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         try host.directory.appending("var/lib/ballast/state.json").replaceContents(with: "{")
-        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.failHealth().hasPrefix("rebooting"))
         #expect(try host.boot() == "1.1")
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
     }
 
     @Test("a version that cannot read the state leaves its last try where the loader has another version to take")
@@ -267,10 +253,10 @@ struct OperatorTests {
         let lock = host.directory.appending("var/lib/ballast/state.lock")
         try lock.removeTree()
         try lock.makeDirectories()
-        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.failHealth().hasPrefix("rebooting"))
         #expect(try host.boot() == "1.1")
         #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
     }
 
     @Test("a new host whose only version fails stays up after its tries and takes a better one")
@@ -282,9 +268,9 @@ struct OperatorTests {
         try host.agent().reconcile()
         #expect(try host.agent().status().phase == .proving(version: "1.0"))
         #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
-        #expect(try failHealth(host).hasPrefix("rebooting"))
+        #expect(try host.failHealth().hasPrefix("rebooting"))
         #expect(try host.boot() == "1.0")
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
         let agent = try host.agent()
         try agent.reconcile()
         #expect(try agent.update { _ in }.version == "1.1")
@@ -297,7 +283,7 @@ struct OperatorTests {
         #expect(fault?.message.hasSuffix("holds 1.0, which has not proved itself here") == true)
         // That 1.1 is not healthy for once does not make 1.0 any better.
         host.state.withLock { $0.boots += 1 }
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
         _ = try host.agent().recordGood()
         #expect(try host.agent().status().other?.standing == .unproven)
     }
@@ -315,7 +301,7 @@ struct OperatorTests {
                 state.boots += 1
                 state.counter = counter
             }
-            #expect(try failHealth(host).hasPrefix(done < 10 ? "rebooting" : "degraded"))
+            #expect(try host.failHealth().hasPrefix(done < 10 ? "rebooting" : "degraded"))
         }
     }
 
@@ -327,7 +313,7 @@ struct OperatorTests {
         #expect(try host.boot() == "1.0")
         // Its checks still run.
         #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
-        #expect(try failHealth(host).hasPrefix("degraded"))
+        #expect(try host.failHealth().hasPrefix("degraded"))
         #expect(try host.prove().status().phase == .good(version: "1.0"))
         #expect(try names(host) == ["box_1.0.efi"])
     }
@@ -390,10 +376,7 @@ struct OperatorTests {
         let (host, repository, agent) = try await updated(in: directory.path)
         _ = try agent.deny("1.0", reason: nil)
         #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
-        host.state.withLock { state in
-            state.running = "1.0"
-            state.boots += 1
-        }
+        host.choose("1.0")
         try await repository.publish(try UpdateTests.newest.get())
         let chosen = try host.agent()
         try chosen.reconcile()

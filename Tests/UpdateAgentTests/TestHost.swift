@@ -164,6 +164,24 @@ final class TestHost: Sendable {
         return chosen.name.version
     }
 
+    /// Somebody takes `version` at the boot menu, whose entry is not counted.
+    func choose(_ version: String) {
+        state.withLock { state in
+            state.running = version
+            state.boots += 1
+            state.isCounted = false
+        }
+    }
+
+    /// What ballast-health.service does where no check holds, and what it says.
+    func failHealth() throws -> String {
+        let settings = try settings { members in
+            members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        }
+        let runner = HealthRunner(settings: settings, host: try present())
+        return try runner.handleFailure(runner.run { _ in })
+    }
+
     /// What systemd-bless-boot and ballast-good.service do.
     func prove() throws -> Agent {
         let agent = try agent()
