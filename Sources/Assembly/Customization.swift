@@ -14,7 +14,7 @@ struct Customization {
 
     func apply() async throws(AssemblyFault) {
         let directory = try RootDirectory(root)
-        for (path, text) in HostUnits.files(longestCheck: manifest.health.map(\.timeout).max() ?? 0) {
+        for (path, text) in HostUnits.files(for: manifest) {
             try directory.replaceFile(path, with: text)
         }
         if manifest.etc == .persistent {
@@ -117,7 +117,7 @@ struct Customization {
     private func applyUnits(_ directory: RootDirectory) async throws(AssemblyFault) {
         let units = manifest.units
         let lines =
-            HostUnits.enabled.map { "enable \($0)" } + units.enable.map { "enable \($0)" }
+            HostUnits.enabled(for: manifest).map { "enable \($0)" } + units.enable.map { "enable \($0)" }
             + units.disable.map { "disable \($0)" } + units.presets
         try directory.replaceFile(
             "usr/lib/systemd/system-preset/10-ballast.preset", with: lines.map { $0 + "\n" }.joined())
@@ -140,7 +140,9 @@ struct Customization {
                     "did you mean '\(likely)'? Otherwise take it out of 'units.\(key)', with '!remove' where it is included"
             )
         }
-        var named = HostUnits.enabled + units.enable + units.disable.filter { present.contains(Self.template(of: $0)) }
+        var named =
+            HostUnits.enabled(for: manifest) + units.enable
+            + units.disable.filter { present.contains(Self.template(of: $0)) }
         for line in units.presets {
             guard let pattern = line.split(separator: " ").dropFirst().first else { continue }
             let patterns = PathPatterns(["/" + pattern])

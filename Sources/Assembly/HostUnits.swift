@@ -1,14 +1,26 @@
+import Manifest
+
 /// The units that make a systemd host a Ballast host. They are part of the image, under /usr/lib/systemd.
 enum HostUnits {
     static let agentPath = "/usr/lib/ballast/ballastd"
     static let controlPath = "/usr/bin/ballastctl"
 
     /// Units that run on every host, whatever the manifest enables.
-    static let enabled = ["ballast-health.service", "ballast-good.service"]
+    static func enabled(for manifest: Manifest) -> [String] {
+        ["ballast-health.service", "ballast-good.service"]
+            + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
+    }
 
-    /// The units of a host whose slowest health check may take `longestCheck` seconds.
-    static func files(longestCheck: Int) -> [(path: String, text: String)] {
-        [
+    /// The units of the host, and what else makes systemd run them.
+    static func files(for manifest: Manifest) -> [(path: String, text: String)] {
+        let longestCheck = manifest.health.map(\.timeout).max() ?? 0
+        let watchdog =
+            manifest.boot.watchdog > 0
+            ? [
+                ("usr/lib/systemd/system/ballast-watchdog.service", softwareWatchdog),
+                (watchdogPath, watchdogSettings(seconds: manifest.boot.watchdog)),
+            ] : []
+        return watchdog + [
             ("usr/lib/systemd/system/ballastd.service", agent),
             ("usr/lib/systemd/system/ballast-health.service", health),
             ("usr/lib/systemd/system/ballast-good.service", good),
@@ -145,6 +157,32 @@ enum HostUnits {
         [Service]
         Type=oneshot
         ExecStart=/usr/bin/systemctl --no-block reboot
+
+        """
+
+    /// systemd's settings, in the image and in its initrd.
+    static let watchdogPath = "usr/lib/systemd/system.conf.d/10-ballast.conf"
+
+    /// systemd opens the watchdog as soon as there is one, and again in the image after the initrd.
+    static func watchdogSettings(seconds: Int) -> String { "[Manager]\nRuntimeWatchdogSec=\(seconds)s\n" }
+
+    // Where udev has found none, the kernel's own ends at least a host whose systemd does nothing any more.
+    private static let softwareWatchdog = """
+        [Unit]
+        Description=Watchdog of the kernel, where the machine has none
+        DefaultDependencies=no
+        After=systemd-udev-trigger.service systemd-udevd.service
+        Conflicts=shutdown.target
+        Before=shutdown.target
+
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=-/usr/bin/udevadm settle --timeout=60
+        ExecStart=/bin/sh -c 'test -e /dev/watchdog0 || exec /usr/sbin/modprobe --use-blacklist softdog'
+
+        [Install]
+        WantedBy=multi-user.target
 
         """
 

@@ -51,6 +51,10 @@ struct InitrdBuilder {
         for (target, unit) in InitrdContents.wants where image["\(directory)/\(unit)"] != nil {
             try builder.link("\(directory)/\(target)/\(unit)", to: "../\(unit)")
         }
+        if manifest.boot.watchdog > 0 {
+            let settings = HostUnits.watchdogSettings(seconds: manifest.boot.watchdog)
+            try builder.write(HostUnits.watchdogPath, Array(settings.utf8))
+        }
         let modules = InitrdContents.loadedFirst.map { $0 + "\n" }.joined()
         try builder.write("usr/lib/modules-load.d/ballast.conf", Array(modules.utf8))
     }

@@ -69,7 +69,9 @@ extension Manifest {
             interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
             reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
         let boot = try root.below("boot")
-        self.boot = Boot(tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"))
+        self.boot = Boot(
+            tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"),
+            watchdog: try boot.seconds("watchdog"))
         digest = merged.digest
         self.source = source
         tree = merged.tree

@@ -38,7 +38,7 @@ public struct Manifest: Sendable, Hashable {
     public var health: [HealthCheck]
     /// How the host finds updates.
     public var update: Update
-    /// How the boot loader behaves.
+    /// How a boot goes, and what ends one that hangs.
     public var boot: Boot
 
     /// The SHA-256 of the merged manifest's canonical JSON, defaults left out and paths as written, so that it depends
@@ -235,11 +235,13 @@ extension Manifest {
         case manual
     }
 
-    /// How the boot loader behaves.
+    /// How a boot goes, and what ends one that hangs.
     public struct Boot: Sendable, Hashable {
         /// How often a version may try before the other slot is taken.
         public var tries: Int
         /// Seconds the menu is shown.
         public var timeout: Int
+        /// Seconds without a sign of life from systemd after which the watchdog resets the host; 0 for no watchdog.
+        public var watchdog: Int
     }
 }

@@ -237,7 +237,7 @@ extension Schema {
         ]))
 
     static let boot = Schema(
-        doc: "How the boot loader behaves.",
+        doc: "How a boot goes, and what ends one that hangs.",
         kind: .mapping([
             Key(
                 name: "tries",
@@ -251,5 +251,12 @@ extension Schema {
                 schema: Schema(
                     doc: "How long the boot menu is shown.", kind: .duration(0...3600), defaultValue: .value("0s"),
                     example: "5s")),
+            Key(
+                name: "watchdog",
+                schema: Schema(
+                    doc:
+                        "How long the host may hang before the machine's watchdog resets it, or the kernel's own where the "
+                        + "machine has none. With `0s` a host that hangs stays so.",
+                    kind: .duration(10...600, orNone: true), defaultValue: .value("2m"), example: "30s")),
         ]))
 }

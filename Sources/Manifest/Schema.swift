@@ -21,7 +21,7 @@ package struct Schema: Sendable {
         case integer(ClosedRange<Int64>, oneOf: [Int64] = [])
         case boolean
         case size(ClosedRange<Int64>, multipleOf: Int64)
-        case duration(ClosedRange<Int>)
+        case duration(ClosedRange<Int>, orNone: Bool = false)
         /// A file or directory of the build machine, relative to the manifest that names it.
         case localPath(LocalPath)
     }
@@ -75,8 +75,9 @@ package struct Schema: Sendable {
         case .size(let range, _):
             "a size from \(Quantity.text(bytes: range.lowerBound)) to \(Quantity.text(bytes: range.upperBound))"
                 + ", such as '512 MiB'"
-        case .duration(let range):
-            "a duration from \(Quantity.text(seconds: range.lowerBound)) to \(Quantity.text(seconds: range.upperBound))"
+        case .duration(let range, let orNone):
+            (orNone ? "0s, or " : "")
+                + "a duration from \(Quantity.text(seconds: range.lowerBound)) to \(Quantity.text(seconds: range.upperBound))"
                 + ", such as '90s'"
         case .localPath(.existingDirectory): "the path of a directory"
         case .localPath(.manifest): "the path of a manifest"

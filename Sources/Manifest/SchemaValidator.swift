@@ -242,8 +242,8 @@ package struct SchemaValidator {
                 return false
             }
             return true
-        case .duration(let range):
-            guard let seconds = Quantity.seconds(text), range.contains(seconds) else {
+        case .duration(let range, let orNone):
+            guard let seconds = Quantity.seconds(text), range.contains(seconds) || orNone && seconds == 0 else {
                 let likely = Quantity.likelyDuration(text).flatMap { likely in
                     Quantity.seconds(likely).map(range.contains) == true ? likely : nil
                 }

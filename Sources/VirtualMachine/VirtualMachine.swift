@@ -136,7 +136,8 @@ public struct VirtualMachine: Sendable {
                 "if=none,id=disk,format=\(diskFormat),file=\(Self.value(diskFile(work: work))),discard=unmap",
                 "-device",
                 device,
-                "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci", "-serial", serial,
+                "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci",
+                "-device", "i6300esb", "-serial", serial,
             ]
         if !channels.isEmpty { arguments += ["-device", "virtio-serial-pci"] }
         for (index, channel) in channels.enumerated() {

@@ -15,7 +15,7 @@ extension RealImages {
 
 extension RealImages.HostLifeTests {
     @Test(
-        "it comes back from a sick version and from one without an agent, updates to a good one, and is rolled back by its operator"
+        "it comes back from a hang, a sick version and one without an agent, updates to a good one, and is rolled back by its operator"
     )
     func life() async throws {
         let work = try TemporaryDirectory()
@@ -25,6 +25,7 @@ extension RealImages.HostLifeTests {
         #expect(outcome.status == 0, "\(text)\n\(outcome.errorText.suffix(2000))")
         for sentence in [
             "first boot: 1.0.0 is running and proved healthy",
+            "it hung, and its watchdog reset it: 1.0.0 is running and proved healthy",
             "1.0.1 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "1.1.0 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "the host updated itself: 1.2.0 is running and proved healthy",

@@ -65,6 +65,10 @@ struct ManifestProblemTests {
             ),
             ("product: x\nboot: {tries: 10}\n", "m.yaml:2:15: 'boot.tries' is '10', expected an integer from 1 to 9"),
             (
+                "product: x\nboot: {watchdog: 9s}\n",
+                "m.yaml:2:18: 'boot.watchdog' is '9s', expected 0s, or a duration from 10s to 10m, such as '90s'"
+            ),
+            (
                 "product: x\nupdate: {interval: 90}\n",
                 "m.yaml:2:20: 'update.interval' is '90', expected a duration from 1s to 30d, such as '90s'; did you "
                     + "mean '90s'?"
