@@ -17,9 +17,6 @@ struct Customization {
         for (path, text) in HostUnits.files(for: manifest) {
             try directory.replaceFile(path, with: text)
         }
-        if manifest.etc == .persistent {
-            try directory.replaceFile(HostUnits.varUnderEtc.path, with: HostUnits.varUnderEtc.text)
-        }
         try writeAccounts(into: directory)
         // Accounts first: overlays and files may be owned by them.
         try await sandbox.run("make the users and groups", ["/usr/bin/systemd-sysusers"])

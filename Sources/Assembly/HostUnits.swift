@@ -32,15 +32,10 @@ enum HostUnits {
                 blessDeadline(longestCheck: longestCheck)
             ),
             ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
+            ("usr/lib/systemd/system/var.mount.d/10-ballast.conf", varMount),
             ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
         ]
     }
-
-    /// For a host whose /etc lies on /var: that mount can only go when /etc has gone, which is after all units, when
-    /// systemd-shutdown takes both. Tried earlier, it fails in every shutdown.
-    static let varUnderEtc = (
-        path: "usr/lib/systemd/system/var.mount.d/10-ballast.conf", text: "[Unit]\nDefaultDependencies=no\n"
-    )
 
     private static let agent = """
         [Unit]
@@ -196,6 +191,10 @@ enum HostUnits {
 
         """
     }
+
+    // The journal is on it, and a persistent /etc lies over it: it can only go after all units, when systemd-shutdown takes
+    // it. Tried earlier, it fails in every shutdown.
+    private static let varMount = "[Unit]\nDefaultDependencies=no\n"
 
     // Nobody sits at the console of a host that cannot be reached: it tries again, and boot counting ends that.
     static let emergency = """

@@ -77,17 +77,19 @@ extension VirtualMachine {
         if let text = choice.note { note(text) }
         let console = console ?? work.path.appending("console.log")
         let report = work.path.appending("verdict")
-        var command = try command(
+        var machine = self
+        machine.endsAtReboot = true
+        var command = try machine.command(
             accelerator: choice.accelerator, geometry: geometry, work: work.path, serial: "file:\(console)")
         command.arguments += [
-            "-no-reboot", "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(Self.value(report))",
+            "-device", "virtio-serial-pci", "-chardev", "file,id=verdict,path=\(Self.value(report))",
             "-device",
             "virtserialport,chardev=verdict,name=\(Self.verdictPort)",
         ]
         let deadline = ContinuousClock.now + timeout
-        let machine = command
+        let qemu = command
         let text = await withTaskGroup(of: String?.self) { group in
-            group.addTask { await Self.outcomeText(of: machine) }
+            group.addTask { await Self.outcomeText(of: qemu) }
             group.addTask {
                 while ContinuousClock.now < deadline {
                     if let line = Self.firstLine(of: report) { return line }

@@ -77,8 +77,10 @@ public struct VirtualMachine: Sendable {
     public var channels: [Channel] = []
     /// The file that the serial console goes to, or nil for this terminal.
     public var console: FilePath?
-    /// The file that keeps the firmware's variables, or nil for a machine that forgets them.
+    /// The file that keeps the firmware's variables, or nil for a machine that forgets them. It is made where it is missing.
     public var firmwareVariables: FilePath?
+    /// Whether the machine ends where the guest reboots, or its watchdog resets it.
+    public var endsAtReboot = false
 
     /// A machine that boots `disk`.
     public init(disk: FilePath) { self.disk = disk }
@@ -139,6 +141,7 @@ public struct VirtualMachine: Sendable {
                 "-nic", "user,model=virtio-net-pci\(network)", "-device", "virtio-rng-pci",
                 "-device", "i6300esb", "-serial", serial,
             ]
+        if endsAtReboot { arguments.append("-no-reboot") }
         if !channels.isEmpty { arguments += ["-device", "virtio-serial-pci"] }
         for (index, channel) in channels.enumerated() {
             arguments += [
@@ -180,9 +183,10 @@ public struct VirtualMachine: Sendable {
                 at: .path(disk.string), remedy: "give it more with --disk-size")
         }
         for forward in forwards { try forward.check() }
-        if let directory = console?.removingLastComponent(), !directory.isEmpty, !directory.exists {
+        for (file, what) in [(console, "the console's file"), (firmwareVariables, "the firmware's variables")] {
+            guard let directory = file?.removingLastComponent(), !directory.isEmpty, !directory.exists else { continue }
             throw VirtualMachineFault(
-                .notStarted, "there is no directory for the console's file", at: .path(directory.string),
+                .notStarted, "there is no directory for \(what)", at: .path(directory.string),
                 remedy: "make it, or name another file")
         }
         guard !isPersistent else { return geometry }

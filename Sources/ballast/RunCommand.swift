@@ -58,6 +58,15 @@ struct RunCommand: AsyncParsableCommand {
             valueName: "gib"))
     var diskSize: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Keep the firmware's variables in this file, made where it is missing: without, each run forgets them.",
+            valueName: "file"))
+    var firmwareVariables: String?
+
+    @Flag(help: "End when the guest reboots, or its watchdog resets it, instead of booting it again.")
+    var noReboot = false
+
     @Option(help: ArgumentHelp("The guest's memory.", valueName: "mib"))
     var memory = 2048
 
@@ -91,6 +100,8 @@ struct RunCommand: AsyncParsableCommand {
         machine.forwards = try parsedForwards()
         machine.channels = try parsedChannels()
         machine.console = console.map { FilePath($0) }
+        machine.firmwareVariables = firmwareVariables.map { FilePath($0) }
+        machine.endsAtReboot = noReboot
         if verdict {
             let started = ContinuousClock.now
             let report = try await machine.verdict(timeout: .seconds(timeout ?? 300)) {

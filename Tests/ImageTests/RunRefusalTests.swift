@@ -94,12 +94,14 @@ final class RunRefusalTests {
         #expect(refused == 10)
     }
 
-    @Test("a console without a directory is refused before the machine starts")
-    func noConsole() async throws {
+    @Test(
+        "a file without a directory is refused before the machine starts",
+        arguments: [("--console", "the console's file"), ("--firmware-variables", "the firmware's variables")])
+    func noDirectory(option: String, what: String) async throws {
         let directory = work.path.appending("nowhere")
         #expect(
-            try await refusal(["--console", directory.appending("console").string]).contains(
-                "\(directory): there is no directory for the console's file; make it"))
+            try await refusal([option, directory.appending("file").string]).contains(
+                "\(directory): there is no directory for \(what); make it"))
     }
 
     @Test(
