@@ -1,18 +1,18 @@
-import Manifest
+package import Manifest
 
 /// The units that make a systemd host a Ballast host. They are part of the image, under /usr/lib/systemd.
-enum HostUnits {
+package enum HostUnits {
     static let agentPath = "/usr/lib/ballast/ballastd"
     static let controlPath = "/usr/bin/ballastctl"
 
     /// Units that run on every host, whatever the manifest enables.
-    static func enabled(for manifest: Manifest) -> [String] {
+    package static func enabled(for manifest: Manifest) -> [String] {
         ["ballast-health.service", "ballast-good.service"]
             + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
     }
 
     /// The units of the host, and what else makes systemd run them.
-    static func files(for manifest: Manifest) -> [(path: String, text: String)] {
+    package static func files(for manifest: Manifest) -> [(path: String, text: String)] {
         let longestCheck = manifest.health.map(\.timeout).max() ?? 0
         let watchdog =
             manifest.boot.watchdog > 0
@@ -156,7 +156,7 @@ enum HostUnits {
         """
 
     /// systemd's settings, in the image and in its initrd.
-    static let watchdogPath = "usr/lib/systemd/system.conf.d/10-ballast.conf"
+    package static let watchdogPath = "usr/lib/systemd/system.conf.d/10-ballast.conf"
 
     /// systemd opens the watchdog as soon as there is one, and again in the image after the initrd.
     static func watchdogSettings(seconds: Int) -> String { "[Manager]\nRuntimeWatchdogSec=\(seconds)s\n" }

@@ -50,13 +50,14 @@ enum InitrdContents {
         ("initrd-switch-root.target.wants", "initrd-udevadm-cleanup-db.service"),
     ]
 
-    /// Modules of what a host's disks hang on, of what is on them, and of watchdogs. A kernel that has one built in, or not at all, is no
-    /// error.
+    /// Modules of what a host's disks hang on, of what is on them, and of watchdogs. A kernel that has one built in, or not
+    /// at all, is no error.
     static let modules = [
         "dm_mod", "dm_verity", "erofs", "overlay", "ext4", "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi",
         "nvme",
         "ahci", "sd_mod", "xen_blkfront", "hv_vmbus", "hv_storvsc", "vmw_pvscsi", "loop", "autofs4", "crc32c_generic",
-        "i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt",
+        // The devices of iTCO_wdt are made by the two after it.
+        "i6300esb", "iTCO_wdt", "lpc_ich", "i2c_i801", "sp5100_tco", "wdat_wdt",
     ]
 
     /// Modules that are loaded before anything asks for them.

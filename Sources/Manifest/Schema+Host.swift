@@ -255,8 +255,9 @@ extension Schema {
                 name: "watchdog",
                 schema: Schema(
                     doc:
-                        "How long the host may hang before the machine's watchdog resets it, or the kernel's own where the "
-                        + "machine has none. With `0s` a host that hangs stays so.",
-                    kind: .duration(10...600, orNone: true), defaultValue: .value("2m"), example: "30s")),
+                        "How long systemd may give no sign of life before the machine's watchdog resets the host, or the "
+                        + "kernel's own where the machine has none. While generators run, as at each start, it gives none. "
+                        + "A shutdown has ten minutes, whatever stands here. With `0s` a running host that hangs stays so.",
+                    kind: .duration(30...600, orNone: true), defaultValue: .value("2m"), example: "1m")),
         ]))
 }

@@ -64,7 +64,10 @@ struct RunCommand: AsyncParsableCommand {
             valueName: "file"))
     var firmwareVariables: String?
 
-    @Flag(help: "End when the guest reboots, or its watchdog resets it, instead of booting it again.")
+    @Flag(
+        help: """
+            End when the guest reboots, or its watchdog resets it, instead of booting it again; --verdict does so too.
+            """)
     var noReboot = false
 
     @Option(help: ArgumentHelp("The guest's memory.", valueName: "mib"))

@@ -65,8 +65,8 @@ struct ManifestProblemTests {
             ),
             ("product: x\nboot: {tries: 10}\n", "m.yaml:2:15: 'boot.tries' is '10', expected an integer from 1 to 9"),
             (
-                "product: x\nboot: {watchdog: 9s}\n",
-                "m.yaml:2:18: 'boot.watchdog' is '9s', expected 0s, or a duration from 10s to 10m, such as '90s'"
+                "product: x\nboot: {watchdog: 29s}\n",
+                "m.yaml:2:18: 'boot.watchdog' is '29s', expected 0s, or a duration from 30s to 10m, such as '90s'"
             ),
             (
                 "product: x\nupdate: {interval: 90}\n",

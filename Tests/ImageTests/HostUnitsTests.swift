@@ -1,0 +1,34 @@
+import Assembly
+import FileIO
+import Manifest
+import SystemPackage
+import Testing
+
+@Suite("The units of a host")
+struct HostUnitsTests {
+    private func manifest(_ text: String) throws -> Manifest {
+        let directory = try TemporaryDirectory()
+        let path = directory.path.appending("host.yaml")
+        try path.replaceContents(with: "product: host\n" + text)
+        return try Manifest.load(path)
+    }
+
+    @Test(
+        "the watchdog takes the time that the manifest gives it, and two minutes where it gives none",
+        arguments: [("", "120s"), ("boot: {watchdog: 30s}\n", "30s"), ("boot: {watchdog: 10m}\n", "600s")])
+    func watchdog(text: String, expected: String) throws {
+        let manifest = try manifest(text)
+        let files = Dictionary(uniqueKeysWithValues: HostUnits.files(for: manifest).map { ($0.path, $0.text) })
+        #expect(files[HostUnits.watchdogPath] == "[Manager]\nRuntimeWatchdogSec=\(expected)\n")
+        #expect(files["usr/lib/systemd/system/ballast-watchdog.service"] != nil)
+        #expect(HostUnits.enabled(for: manifest).contains("ballast-watchdog.service"))
+    }
+
+    @Test("without a watchdog there is nothing of it")
+    func noWatchdog() throws {
+        let manifest = try manifest("boot: {watchdog: 0s}\n")
+        let files = HostUnits.files(for: manifest)
+        #expect(files.count > 5 && !files.contains { $0.path.contains("watchdog") || $0.text.contains("Watchdog") })
+        #expect(HostUnits.enabled(for: manifest) == ["ballast-health.service", "ballast-good.service"])
+    }
+}
