@@ -5,7 +5,7 @@ package enum HostUnits {
     static let agentPath = "/usr/lib/ballast/ballastd"
     static let controlPath = "/usr/bin/ballastctl"
 
-    /// Units that run on every host, whatever the manifest enables.
+    /// Units that run on the host, whatever else the manifest enables.
     package static func enabled(for manifest: Manifest) -> [String] {
         ["ballast-health.service", "ballast-good.service"]
             + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
@@ -14,18 +14,13 @@ package enum HostUnits {
     /// The units of the host, and what else makes systemd run them.
     package static func files(for manifest: Manifest) -> [(path: String, text: String)] {
         let longestCheck = manifest.health.map(\.timeout).max() ?? 0
-        let watchdog =
-            manifest.boot.watchdog > 0
-            ? [
-                ("usr/lib/systemd/system/ballast-watchdog.service", softwareWatchdog),
-                (watchdogPath, watchdogSettings(seconds: manifest.boot.watchdog)),
-            ] : []
-        return watchdog + [
+        return settings(for: manifest) + [
             ("usr/lib/systemd/system/ballastd.service", agent),
             ("usr/lib/systemd/system/ballast-health.service", health),
             ("usr/lib/systemd/system/ballast-good.service", good),
             ("usr/lib/systemd/system/ballast-failed.service", failed),
             ("usr/lib/systemd/system/ballast-leave.service", leave),
+            ("usr/lib/systemd/system/ballast-watchdog.service", softwareWatchdog),
             ("usr/lib/systemd/system/boot-complete.target.d/10-ballast.conf", incomplete),
             (
                 "usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf",
@@ -155,11 +150,12 @@ package enum HostUnits {
 
         """
 
-    /// systemd's settings, in the image and in its initrd.
-    package static let watchdogPath = "usr/lib/systemd/system.conf.d/10-ballast.conf"
-
-    /// systemd opens the watchdog as soon as there is one, and again in the image after the initrd.
-    static func watchdogSettings(seconds: Int) -> String { "[Manager]\nRuntimeWatchdogSec=\(seconds)s\n" }
+    /// systemd's own settings, in the image and in its initrd: it opens the watchdog as soon as there is one.
+    package static func settings(for manifest: Manifest) -> [(path: String, text: String)] {
+        guard manifest.boot.watchdog > 0 else { return [] }
+        let text = "[Manager]\nRuntimeWatchdogSec=\(manifest.boot.watchdog)s\n"
+        return [("usr/lib/systemd/system.conf.d/10-ballast.conf", text)]
+    }
 
     // Where udev has found none, the kernel's own ends at least a host whose systemd does nothing any more.
     private static let softwareWatchdog = """

@@ -51,10 +51,7 @@ struct InitrdBuilder {
         for (target, unit) in InitrdContents.wants where image["\(directory)/\(unit)"] != nil {
             try builder.link("\(directory)/\(target)/\(unit)", to: "../\(unit)")
         }
-        if manifest.boot.watchdog > 0 {
-            let settings = HostUnits.watchdogSettings(seconds: manifest.boot.watchdog)
-            try builder.write(HostUnits.watchdogPath, Array(settings.utf8))
-        }
+        for (path, text) in HostUnits.settings(for: manifest) { try builder.write(path, Array(text.utf8)) }
         let modules = InitrdContents.loadedFirst.map { $0 + "\n" }.joined()
         try builder.write("usr/lib/modules-load.d/ballast.conf", Array(modules.utf8))
     }

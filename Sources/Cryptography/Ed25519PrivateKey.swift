@@ -2,15 +2,14 @@ import CCrypto
 public import Fault
 
 /// An Ed25519 key pair (RFC 8032), by libcrypto.
-///
-/// Unchecked, because the key is never changed after it was made and libcrypto's operations each have a context of their own.
-public final class Ed25519PrivateKey: @unchecked Sendable {
+public final class Ed25519PrivateKey: Sendable {
     /// The length of a signature in bytes.
     public static let signatureByteCount = 64
 
     /// The public half.
     public let publicKey: Ed25519PublicKey
-    let handle: OpaquePointer
+    // Never changed once it is made, and each of libcrypto's operations has a context of its own.
+    nonisolated(unsafe) let handle: OpaquePointer
 
     /// Takes over `handle`.
     init(owning handle: OpaquePointer) throws(CryptographyFault) {

@@ -72,7 +72,8 @@ public enum PassphraseSource: Sendable {
     }
 
     private static func firstLine(of descriptor: Int32) throws(CryptographyFault) -> Passphrase {
-        var line = [UInt8](repeating: 0, count: 1024)
+        var line = [UInt8](repeating: 0, count: 1025)
+        defer { OPENSSL_cleanse(&line, line.count) }
         var count = 0
         // Byte by byte, because what follows the line belongs to whoever reads the descriptor next.
         while count < line.count {
@@ -86,7 +87,11 @@ public enum PassphraseSource: Sendable {
             if done == 0 || line[count] == UInt8(ascii: "\n") { break }
             count += 1
         }
-        defer { OPENSSL_cleanse(&line, line.count) }
+        guard count < line.count else {
+            throw CryptographyFault(
+                .noPassphrase, "the passphrase from file descriptor \(descriptor) has more than 1024 bytes",
+                remedy: "give its first line no more")
+        }
         return Passphrase(line[..<count])
     }
 }

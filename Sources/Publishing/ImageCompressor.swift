@@ -64,10 +64,9 @@ struct ImageCompressor {
 
 /// Compressors that nobody uses at the moment: one a core, however many frames there are.
 private final class CompressorPool: Sendable {
-    /// Unchecked, because the pool lends it to one task at a time.
-    private final class Box: @unchecked Sendable {
-        var compressor: ZstdCompressor
-        init(level: Int) throws(CompressionFault) { compressor = try ZstdCompressor(level: level) }
+    private final class Box: Sendable {
+        let compressor: Mutex<ZstdCompressor>
+        init(level: Int) throws(CompressionFault) { compressor = Mutex(try ZstdCompressor(level: level)) }
     }
 
     private let level: Int
@@ -79,6 +78,7 @@ private final class CompressorPool: Sendable {
         let box: Box
         if let free = idle.withLock({ $0.popLast() }) { box = free } else { box = try Box(level: level) }
         defer { idle.withLock { $0.append(box) } }
-        return try box.compressor.compress(bytes)
+        // Nobody else has it: the lock is never waited for.
+        return try box.compressor.withLock { compressor throws(CompressionFault) in try compressor.compress(bytes) }
     }
 }

@@ -150,9 +150,7 @@ public struct RepositoryServer: Sendable {
 }
 
 /// An open file that is closed with the response's body that holds it.
-///
-/// Unchecked, because reading at an offset changes nothing that two threads could share.
-private final class OpenedFile: @unchecked Sendable {
+private final class OpenedFile: Sendable {
     private let file: OpenFile
 
     init(_ file: consuming OpenFile) { self.file = file }

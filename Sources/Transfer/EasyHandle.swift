@@ -2,10 +2,9 @@ import CCurl
 import Synchronization
 
 /// One libcurl handle with the connections it keeps open.
-///
-/// Unchecked, because libcurl lets any one thread at a time use a handle, and `HandlePool` lends each to one borrower.
-final class EasyHandle: @unchecked Sendable {
-    let pointer: UnsafeMutableRawPointer
+final class EasyHandle: Sendable {
+    // libcurl lets any one thread at a time use a handle, and `HandlePool` lends each to one borrower.
+    nonisolated(unsafe) let pointer: UnsafeMutableRawPointer
 
     init?() {
         // Not thread safe by itself in every build of libcurl, hence once and before the first handle.

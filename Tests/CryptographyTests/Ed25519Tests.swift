@@ -99,7 +99,7 @@ struct Ed25519Tests {
         #expect(try code(passphrase) == .file)
     }
 
-    @Test("a passphrase from a descriptor is its first line, and an empty one is refused")
+    @Test("a passphrase from a descriptor is its first line, and one that is empty or cut off is refused")
     func descriptor() throws {
         let directory = try TemporaryDirectory()
         let path = directory.path.appending("passphrase")
@@ -109,11 +109,16 @@ struct Ed25519Tests {
         let file = try OpenFile(reading: path)
         let read = try PassphraseSource.descriptor(file.descriptor.rawValue).passphrase(for: "the test")
         #expect(try Ed25519PrivateKey(pem: pem, passphrase: read).publicKey == key.publicKey)
-        try path.replaceContents(with: "\n")
-        let empty = try OpenFile(reading: path)
-        let fault = try #require(throws: CryptographyFault.self) {
-            try PassphraseSource.descriptor(empty.descriptor.rawValue).passphrase(for: "the test")
+        for text in ["\n", String(repeating: "x", count: 1025)] {
+            try path.replaceContents(with: text)
+            let refused = try OpenFile(reading: path)
+            let fault = try #require(throws: CryptographyFault.self) {
+                try PassphraseSource.descriptor(refused.descriptor.rawValue).passphrase(for: "the test")
+            }
+            #expect(fault.code == .noPassphrase)
         }
-        #expect(fault.code == .noPassphrase)
+        try path.replaceContents(with: String(repeating: "x", count: 1024) + "\n")
+        let longest = try OpenFile(reading: path)
+        _ = try PassphraseSource.descriptor(longest.descriptor.rawValue).passphrase(for: "the test")
     }
 }

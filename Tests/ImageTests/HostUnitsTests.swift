@@ -19,16 +19,18 @@ struct HostUnitsTests {
     func watchdog(text: String, expected: String) throws {
         let manifest = try manifest(text)
         let files = Dictionary(uniqueKeysWithValues: HostUnits.files(for: manifest).map { ($0.path, $0.text) })
-        #expect(files[HostUnits.watchdogPath] == "[Manager]\nRuntimeWatchdogSec=\(expected)\n")
+        let settings = try #require(HostUnits.settings(for: manifest).first)
+        #expect(settings.text == "[Manager]\nRuntimeWatchdogSec=\(expected)\n" && files[settings.path] == settings.text)
         #expect(files["usr/lib/systemd/system/ballast-watchdog.service"] != nil)
         #expect(HostUnits.enabled(for: manifest).contains("ballast-watchdog.service"))
     }
 
-    @Test("without a watchdog there is nothing of it")
+    @Test("without a watchdog nothing opens or loads one")
     func noWatchdog() throws {
         let manifest = try manifest("boot: {watchdog: 0s}\n")
         let files = HostUnits.files(for: manifest)
-        #expect(files.count > 5 && !files.contains { $0.path.contains("watchdog") || $0.text.contains("Watchdog") })
+        #expect(files.count > 5 && !files.contains { $0.text.contains("RuntimeWatchdogSec") })
+        #expect(HostUnits.settings(for: manifest).isEmpty)
         #expect(HostUnits.enabled(for: manifest) == ["ballast-health.service", "ballast-good.service"])
     }
 }
