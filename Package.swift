@@ -71,7 +71,7 @@ let package = Package(
         // Platform: one thin, typed wrapper a C library.
         library("Cryptography", ["Fault", "FileIO", "CCrypto", system]),
         library("Compression", ["Fault", "CZstd"]),
-        library("Archive", ["Fault", "CArchive", system]),
+        library("Archive", ["Fault", "FileIO", "CArchive", system]),
         library("Transfer", ["Fault", "FileIO", "Cryptography", "CCurl", system]),
         library("BlockDevice", ["Fault", "FileIO", "CLinux", system]),
 

@@ -19,6 +19,10 @@ public struct ArchiveMember: Sendable {
     public let owner: UInt32
     /// The numeric group.
     public let group: UInt32
+    /// The owner's name; empty where the archive has none.
+    public let ownerName: String
+    /// The group's name; empty where the archive has none.
+    public let groupName: String
     /// The size of the data in bytes.
     public let size: Int64
     /// Seconds since 1970.

@@ -1,5 +1,6 @@
 import CArchive
 public import Fault
+import FileIO
 public import SystemPackage
 
 /// Reads an archive from front to back by libarchive: the formats it is given, whatever compression is around them.
@@ -17,6 +18,14 @@ public struct ArchiveReader: ~Copyable {
     private let name: String
     /// Keeps the bytes alive that libarchive reads from.
     private let bytes: UnsafeMutableRawBufferPointer?
+    /// Keeps the part of a file alive that libarchive reads from.
+    private var part: FilePart?
+
+    private init(handle: OpaquePointer, name: String, bytes: UnsafeMutableRawBufferPointer?) {
+        self.handle = handle
+        self.name = name
+        self.bytes = bytes
+    }
 
     deinit {
         archive_read_free(handle)
@@ -29,6 +38,27 @@ public struct ArchiveReader: ~Copyable {
         guard archive_read_open_filename(reader.handle, path.string, 1 << 17) == ARCHIVE_OK else {
             throw reader.fault(.unreadable, "cannot open the archive")
         }
+        return reader
+    }
+
+    /// A reader of the bytes `range` of the file at `path`, such as an archive inside another one. Errors call it `name`.
+    public static func open(
+        _ path: FilePath, range: Range<Int64>, name: String, format: Format
+    ) throws(ArchiveFault) -> ArchiveReader {
+        var reader = try make(format: format, name: name, bytes: nil)
+        let part: FilePart
+        do throws(FileIOFault) { part = FilePart(try OpenFile(reading: path), range) } catch {
+            throw ArchiveFault(.unreadable, "cannot open the archive", at: .path(path.string), cause: error)
+        }
+        reader.part = part
+        // libarchive calls back with the part's address, which lives as long as the reader.
+        let status = archive_read_open(
+            reader.handle, Unmanaged.passUnretained(part).toOpaque(), nil,
+            { handle, context, block in
+                guard let context else { return -1 }
+                return Unmanaged<FilePart>.fromOpaque(context).takeUnretainedValue().next(handle, block)
+            }, nil)
+        guard status == ARCHIVE_OK else { throw reader.fault(.malformed, "cannot read the archive") }
         return reader
     }
 
@@ -65,6 +95,9 @@ public struct ArchiveReader: ~Copyable {
         return ArchiveFault(code, what + detail, at: .path(name))
     }
 
+    /// Where the current member's data begins in the file, for an ar archive without extended names.
+    public var arDataOffset: Int64 { archive_read_header_position(handle) + 60 }
+
     /// Steps to the next member, or returns nil at the end of the archive.
     public mutating func next() throws(ArchiveFault) -> ArchiveMember? {
         var entry: OpaquePointer?
@@ -91,6 +124,8 @@ public struct ArchiveReader: ~Copyable {
             hardLink: archive_entry_hardlink(entry).map { String(cString: $0) },
             symbolicLink: archive_entry_symlink(entry).map { String(cString: $0) },
             permissions: UInt16(archive_entry_mode(entry) & 0o7777), owner: owner, group: group,
+            ownerName: archive_entry_uname(entry).map { String(cString: $0) } ?? "",
+            groupName: archive_entry_gname(entry).map { String(cString: $0) } ?? "",
             size: archive_entry_size(entry), modified: Int64(archive_entry_mtime(entry)),
             device: (UInt32(archive_entry_rdevmajor(entry)), UInt32(archive_entry_rdevminor(entry))),
             extendedAttributes: Self.extendedAttributes(of: entry))
@@ -148,5 +183,29 @@ public struct ArchiveReader: ~Copyable {
         var reader = try open(bytes, name: name, format: .raw)
         guard try reader.next() != nil else { throw ArchiveFault(.malformed, "there is no data", at: .path(name)) }
         return try reader.contents(limit: limit)
+    }
+}
+
+/// A part of a file, read from front to back.
+private final class FilePart {
+    private let file: OpenFile
+    private var range: Range<Int64>
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 17, alignment: 16)
+
+    init(_ file: consuming OpenFile, _ range: Range<Int64>) {
+        self.file = file
+        self.range = range
+    }
+
+    deinit { buffer.deallocate() }
+
+    /// libarchive's `archive_read_callback`: the next bytes, 0 at the end, or -1.
+    func next(_ handle: OpaquePointer?, _ block: UnsafeMutablePointer<UnsafeRawPointer?>?) -> Int {
+        let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, range.count)])
+        guard !piece.isEmpty else { return 0 }
+        do throws(FileIOFault) { try file.read(into: piece, at: range.lowerBound) } catch { return -1 }
+        range = range.lowerBound + Int64(piece.count)..<range.upperBound
+        block?.pointee = UnsafeRawPointer(piece.baseAddress)
+        return piece.count
     }
 }

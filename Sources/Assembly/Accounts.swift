@@ -1,21 +1,27 @@
 import Fault
-import FileIO
-import SystemPackage
 
-/// The numbers of the image's users and groups, from the /etc/passwd and /etc/group of its tree.
-struct Accounts {
-    private let users: [String: UInt32]
-    private let groups: [String: UInt32]
+/// The numbers of the image's users and groups, as files of the form of passwd(5) and group(5) have them.
+struct Accounts: Sendable {
+    let users: [String: UInt32]
+    let groups: [String: UInt32]
 
-    init(root: FilePath) throws(AssemblyFault) {
-        users = try Self.read(root.appending("etc/passwd"))
-        groups = try Self.read(root.appending("etc/group"))
+    /// No accounts.
+    init() {
+        users = [:]
+        groups = [:]
     }
 
-    private static func read(_ path: FilePath) throws(AssemblyFault) -> [String: UInt32] {
-        let text = try attempt("cannot read the image's accounts") { try path.text() }
+    /// The accounts of two files below `root`; none where there is no such file.
+    init(
+        users: String = "etc/passwd", groups: String = "etc/group", in root: RootDirectory
+    ) throws(AssemblyFault) {
+        self.users = Self.numbers(try root.contents(users) ?? [])
+        self.groups = Self.numbers(try root.contents(groups) ?? [])
+    }
+
+    private static func numbers(_ bytes: [UInt8]) -> [String: UInt32] {
         var numbers: [String: UInt32] = [:]
-        for line in text.split(separator: "\n") {
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             if fields.count > 2, let number = UInt32(fields[2]) { numbers[String(fields[0])] = number }
         }

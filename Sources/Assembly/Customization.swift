@@ -20,7 +20,7 @@ struct Customization {
         try writeAccounts(into: directory)
         // Accounts first: overlays and files may be owned by them.
         try await sandbox.run("make the users and groups", ["/usr/bin/systemd-sysusers"])
-        let accounts = try Accounts(root: root)
+        let accounts = try Accounts(in: directory)
         try checkNumbers(accounts)
         for overlay in manifest.overlayDirectories {
             try OverlayCopy(root: directory, accounts: accounts).copy(overlay)
@@ -143,7 +143,7 @@ struct Customization {
         for line in units.presets {
             guard let pattern = line.split(separator: " ").dropFirst().first else { continue }
             let patterns = PathPatterns(["/" + pattern])
-            named += present.filter { !$0.contains("@.") && patterns.excludes($0, isDirectory: false) }.sorted()
+            named += present.filter { !$0.contains("@.") && patterns.excludes($0) }.sorted()
         }
         try await sandbox.run("apply the unit presets", ["/usr/bin/systemctl", "--root=/", "preset"] + named)
         try await checkEnabled(units.enable)

@@ -88,23 +88,23 @@ public struct ImageBuild: Sendable {
             note("removed \(path), which a build that was killed had left")
         }
         let work = try TemporaryDirectory(prefix: "ballast-build", in: scratch)
-        let root = work.path.appending("root")
+        let files = try work.makeRoomyDirectory()
+        let root = files.appending("root")
         try root.makeDirectories()
 
-        try await verifyPackages()
+        let packages = try await readPackages()
         try clock.end("verify packages")
-        let unpacked = try await PackageUnpacker(
-            root: root, excludedPaths: PathPatterns(manifest.packages.excludedPaths)
-        )
-        .unpack(lock.packages.map { ($0.name, cache.path(of: $0)) }, width: 2)
-        try PackageDatabase(root: try RootDirectory(root), nativeArchitecture: identity.architecture).write(unpacked)
-        try clock.end("unpack")
-        let modules = try KernelModules(root: root)
-        async let decompressed: Void = modules.decompress()
-        try await PackageConfiguration(root: root, epoch: epoch, work: work.path).run()
-        try await decompressed
-        try clock.end("configure")
-        let sandbox = Sandbox(root: root, work: work.path, epoch: epoch, stubs: [])
+        let sandboxed = files.appending("sandbox")
+        try sandboxed.makeDirectories()
+        let decompression = ModuleDecompression(root: root, work: sandboxed.appending("modules"))
+        let decompressed = try await Installation(
+            root: root, work: sandboxed, packages: packages,
+            excludedPaths: PathPatterns(manifest.packages.excludedPaths), epoch: epoch,
+            log: InstallationLog(in: work.path, kept: keptLog)
+        ).run(&clock) { () throws(AssemblyFault) in try decompression.prepare() }
+        try decompression.finish(decompressed)
+        let modules = try KernelModules(root: RootDirectory(root))
+        let sandbox = Sandbox(root: root, work: sandboxed, epoch: epoch)
         try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
             .apply()
         try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
@@ -166,9 +166,9 @@ public struct ImageBuild: Sendable {
         let kernelFile = try PendingFile(names.kernel)
         try kernelFile.file.append(unified)
         try kernelFile.commitWithoutFlush()
-        let packages = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
+        let packageList = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
         let packagesFile = try PendingFile(names.packages)
-        try packagesFile.file.append(packages)
+        try packagesFile.file.append(packageList)
         try packagesFile.commitWithoutFlush()
         try await inspect?(tree, names.root)
         // Twenty thousand files take a while to go, and the digest of the disk takes longer.
@@ -184,7 +184,7 @@ public struct ImageBuild: Sendable {
                 "root.verity": parts.hashes,
                 "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
-                    path: names.packages, size: Int64(packages.count), digest: SHA256Digest(of: packages)),
+                    path: names.packages, size: Int64(packageList.count), digest: SHA256Digest(of: packageList)),
             ], repository: manifest.update.url, inputs: inputs, tools: try await BuildTools.versions(),
             stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
@@ -232,20 +232,39 @@ public struct ImageBuild: Sendable {
             remedy: "name another directory with -o, or remove it")
     }
 
-    private func verifyPackages() async throws {
-        let cache = cache
+    /// Where the log of an installation that failed is left.
+    private var keptLog: FilePath {
+        TemporaryDirectory.parent(scratch).appending("ballast-build-\(identity.fileStem).log")
+    }
+
+    /// Checks each package against the lock and reads what it says of itself.
+    private func readPackages() async throws -> [DebianPackageFile] {
         let half = lock.packages.count / 2
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for part in [lock.packages[..<half], lock.packages[half...]] {
+        var read: [[DebianPackageFile]] = [[], []]
+        try await withThrowingTaskGroup(of: (Int, [DebianPackageFile]).self) { group in
+            for (index, part) in [lock.packages[..<half], lock.packages[half...]].enumerated() {
                 group.addTask {
-                    for package in part {
-                        try Task.checkCancellation()
-                        try cache.verify(package)
-                    }
+                    (
+                        index,
+                        try part.map { package in
+                            try Task.checkCancellation()
+                            try cache.verify(package)
+                            let file = try DebianPackageFile(cache.path(of: package))
+                            guard file.name == package.name, file.version == package.version else {
+                                throw AssemblyFault(
+                                    .badPackage,
+                                    "is \(file.name) \(file.version), and the lock says "
+                                        + "\(package.name) \(package.version)", at: .path(file.path.string),
+                                    remedy: "run 'ballast lock' again")
+                            }
+                            return file
+                        }
+                    )
                 }
             }
-            try await group.waitForAll()
+            for try await (index, packages) in group { read[index] = packages }
         }
+        return read[0] + read[1]
     }
 
     /// The kernel's command line: where the root is and what it must hash to, then what the manifest adds.

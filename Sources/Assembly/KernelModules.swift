@@ -1,80 +1,49 @@
-import Archive
 import Fault
-import FileIO
 import Glibc
-import SystemPackage
 
 /// The kernel of the root directory: its image, its release and its modules.
 struct KernelModules {
-    let root: FilePath
+    static let base = "usr/lib/modules"
+    private let root: RootDirectory
     /// As `uname -r` prints it.
     let release: String
 
-    private var directory: FilePath { root.appending("usr/lib/modules/\(release)") }
+    private var directory: String { "\(Self.base)/\(release)" }
 
-    init(root: FilePath) throws(AssemblyFault) {
+    init(root: RootDirectory) throws(AssemblyFault) {
         self.root = root
-        let modules = root.appending("usr/lib/modules")
-        let releases = ((try? modules.directoryEntries()) ?? []).filter {
-            modules.appending($0).appending("kernel").exists
+        var releases: [String] = []
+        // Headers of a kernel have a directory here too, without modules.
+        for name in try root.entries(Self.base) where try root.isDirectory("\(Self.base)/\(name)/kernel") {
+            releases.append(name)
         }
         guard let release = releases.first, releases.count == 1 else {
             throw AssemblyFault(
                 .missing,
                 "an image has one kernel, and this one has \(releases.isEmpty ? "none" : releases.joined(separator: ", "))",
-                at: .path("/usr/lib/modules"), remedy: "set 'kernel.package' in the manifest")
+                at: .path("/" + Self.base), remedy: "set 'kernel.package' in the manifest")
         }
         self.release = release
     }
 
     /// The kernel image's bytes.
     func image() throws(AssemblyFault) -> [UInt8] {
-        let path = root.appending("boot/vmlinuz-\(release)")
-        return try attempt("the kernel package has no image") { try path.contents(limit: 256 << 20) }
-    }
-
-    /// Replaces compressed modules by what they hold: an update can then tell which did not change, and reads cost nothing.
-    func decompress() async throws {
-        let files = try Self.files(below: directory).filter {
-            $0.string.hasSuffix(".ko.xz") || $0.string.hasSuffix(".ko.zst")
+        let path = "boot/vmlinuz-\(release)"
+        guard let bytes = try root.contents(path) else {
+            throw AssemblyFault(
+                .missing, "the kernel package has no image", at: .path("/" + path),
+                remedy: "set 'kernel.package' in the manifest")
         }
-        // One thread: the other processor belongs to dpkg, which is slower and has nobody to share its work with.
-        for file in files { try Self.decompress(file) }
-    }
-
-    private static func decompress(_ file: FilePath) throws {
-        let content = try ArchiveReader.decompress(
-            try file.contents(limit: 256 << 20), name: file.string, limit: 512 << 20)
-        var target = file
-        target.extension = nil
-        let pending = try PendingFile(target)
-        try pending.file.append(content)
-        try pending.commitWithoutFlush()
-        try file.removeTree()
-    }
-
-    private static func files(below directory: FilePath) throws -> [FilePath] {
-        var files: [FilePath] = []
-        var pending = [directory]
-        while let next = pending.popLast() {
-            for name in try next.directoryEntries() {
-                let path = next.appending(name)
-                switch try FileStatus(of: path).kind {
-                case .directory: pending.append(path)
-                case .regular: files.append(path)
-                default: break
-                }
-            }
-        }
-        return files.sorted { $0.string < $1.string }
+        return bytes
     }
 
     /// Removes the modules that no pattern matches and that none of those kept needs. No pattern keeps all.
     ///
     /// - Returns: whether any was removed, so that depmod has to look again.
-    func keepOnly(_ patterns: [String], place: (String) -> Place?) throws -> Bool {
+    func keepOnly(_ patterns: [String], place: (String) -> Place?) throws(AssemblyFault) -> Bool {
         guard !patterns.isEmpty else { return false }
-        let dependencies = try ModuleDependencies(try directory.appending("modules.dep").text())
+        let index = try root.contents("\(directory)/modules.dep") ?? []
+        let dependencies = try ModuleDependencies(String(decoding: index, as: UTF8.self))
         let kept = dependencies.closure(of: patterns)
         let stranger = patterns.first { dependencies.closure(of: [$0]).isEmpty }
         if let stranger {
@@ -82,7 +51,7 @@ struct KernelModules {
                 .missing, "no module of the kernel \(release) matches '\(stranger)'",
                 at: place(stranger) ?? .named("kernel.modules"), remedy: "correct the pattern, or take it out")
         }
-        for path in dependencies.paths where !kept.contains(path) { try directory.appending(path).removeTree() }
+        for path in dependencies.paths where !kept.contains(path) { try root.removeFile("\(directory)/\(path)") }
         return true
     }
 }

@@ -103,3 +103,10 @@ int ballast_report_signals(const int *numbers, size_t count, int descriptor) {
     signal_descriptor = descriptor;
     return 0;
 }
+
+int ballast_spread_subdirectories(int descriptor) {
+    int flags;
+    if (ioctl(descriptor, FS_IOC_GETFLAGS, &flags) != 0) return -1;
+    flags |= FS_TOPDIR_FL;
+    return ioctl(descriptor, FS_IOC_SETFLAGS, &flags);
+}

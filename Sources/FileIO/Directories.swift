@@ -1,3 +1,4 @@
+import CLinux
 public import Fault
 import Glibc
 public import SystemPackage
@@ -96,7 +97,20 @@ public struct TemporaryDirectory: ~Copyable, Sendable {
 
     deinit { try? path.removeTree() }
 
-    private static func parent(_ given: FilePath?) -> FilePath {
+    /// Makes a directory inside for very many files.
+    ///
+    /// ext4 puts files near their directory, and searches long among inodes that were freed in the last minutes, such as those
+    /// of the last build. So it is asked to put this directory somewhere else each time.
+    public func makeRoomyDirectory() throws(FileIOFault) -> FilePath {
+        // It goes by the directory's name, so that the name is another one each time too.
+        _ = ballast_spread_subdirectories(lock.descriptor.rawValue)
+        let directory = path.appending(path.lastComponent?.string ?? "files")
+        try directory.makeDirectories(permissions: .ownerReadWriteExecute)
+        return directory
+    }
+
+    /// Where temporary directories are made: `given`, or `$TMPDIR`, or /var/tmp.
+    public static func parent(_ given: FilePath?) -> FilePath {
         given ?? FilePath(getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp")
     }
 

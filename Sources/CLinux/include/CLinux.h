@@ -13,6 +13,8 @@ int ballast_block_device_drop_cache(int descriptor);
 
 // openat2(2) with RESOLVE_IN_ROOT: `directory` is the root of every symbolic link on the way. A descriptor or -1 with errno.
 int ballast_open_in_root(int directory, const char *path, int flags, unsigned mode);
+// O_PATH, a flag of open(2) that Swift's module does not have.
+static const int ballast_path_only = 010000000;
 
 unsigned ballast_device_major(uint64_t device);
 unsigned ballast_device_minor(uint64_t device);
@@ -44,3 +46,7 @@ int ballast_pipe(int ends[2]);
 // From its return on, each of the signals is written to `descriptor` as a byte, its number, and does nothing else; those that
 // are ignored stay so. With -1 they do again what they do by default. 0 or -1 with errno.
 int ballast_report_signals(const int *numbers, size_t count, int descriptor);
+
+// Tells ext4 that the subdirectories of the directory `descriptor` have nothing to do with each other (chattr(1), 'T'), so that
+// it spreads them over the disk. Other file systems refuse; 0 or -1 with errno.
+int ballast_spread_subdirectories(int descriptor);

@@ -41,7 +41,8 @@ final class RootDirectory {
         return components
     }
 
-    private var roomRemedy: String {
+    /// What to do where the file system that the build works on is full.
+    static func roomRemedy(_ path: FilePath) -> String {
         "free space on the file system of '\(path)', or have the build work elsewhere by TMPDIR"
     }
 
@@ -49,9 +50,7 @@ final class RootDirectory {
         let cause = Errno(rawValue: errno)
         return AssemblyFault(
             .inputOutput, what, at: .path(path),
-            remedy: cause == .noSpace
-                ? "free space on the build directory's file system, or name another by TMPDIR" : nil,
-            cause: cause)
+            remedy: cause == .noSpace ? Self.roomRemedy(self.path) : nil, cause: cause)
     }
 
     /// The open directory that a path's last component is in, made where it is missing, and that component.
@@ -68,10 +67,12 @@ final class RootDirectory {
         var found = ballast_open_in_root(descriptor, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
         if found < 0, errno == ENOENT {
             let above = try directory(components.dropLast())
-            guard let name = components.last, mkdirat(above, name, 0o755) == 0 || errno == EEXIST else {
-                throw failure("cannot make the directory", key)
-            }
+            var isNew = true
+            if let name = components.last, mkdirat(above, name, 0o755) != 0 { isNew = false }
+            guard isNew || errno == EEXIST else { throw failure("cannot make the directory", key) }
             found = ballast_open_in_root(descriptor, key, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+            // mkdirat(2) obeys the caller's umask.
+            if isNew, found >= 0, fchmod(found, 0o755) != 0 { throw failure("cannot set the directory's mode", key) }
         }
         guard found >= 0 else { throw failure("cannot enter the directory", key) }
         if parents.count >= 256 { forgetParents() }
@@ -92,6 +93,66 @@ final class RootDirectory {
         guard fchown(directory, owner, group) == 0, fchmod(directory, mode_t(permissions)) == 0 else {
             throw failure("cannot set the directory's mode and owner", path)
         }
+    }
+
+    /// What stat(2) says of the path, its last component not followed unless asked for; nil where there is nothing or where
+    /// something above it is no directory. Makes nothing.
+    func status(_ path: String, following: Bool = false) throws(AssemblyFault) -> stat? {
+        let key = try Self.components(of: path).joined(separator: "/")
+        let found = ballast_open_in_root(
+            descriptor, key.isEmpty ? "." : key, ballast_path_only | O_CLOEXEC | (following ? 0 : O_NOFOLLOW), 0)
+        guard found >= 0 else {
+            guard errno == ENOENT || errno == ENOTDIR || errno == ELOOP else { throw failure("cannot look at", path) }
+            return nil
+        }
+        defer { close(found) }
+        var status = stat()
+        guard fstat(found, &status) == 0 else { throw failure("cannot look at", path) }
+        return status
+    }
+
+    /// Gives the file `staged`, which is on the same file system, this path, replacing what is there.
+    func take(_ staged: FilePath, as path: String) throws(AssemblyFault) {
+        let (directory, name) = try parent(of: path)
+        guard renameat(AT_FDCWD, staged.string, directory, name) == 0 else {
+            throw failure("cannot put the file in its place", path)
+        }
+    }
+
+    /// The names in a directory in byte order, without `.` and `..`; none where there is no such directory.
+    func entries(_ path: String) throws(AssemblyFault) -> [String] {
+        let key = try Self.components(of: path).joined(separator: "/")
+        let found = ballast_open_in_root(
+            descriptor, key.isEmpty ? "." : key, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC, 0)
+        guard found >= 0 else {
+            guard errno == ENOENT || errno == ENOTDIR || errno == ELOOP else {
+                throw failure("cannot list the directory", path)
+            }
+            return []
+        }
+        guard let stream = fdopendir(found) else {
+            close(found)
+            throw failure("cannot list the directory", path)
+        }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// Removes a directory where it is empty, and says whether it was.
+    func removeEmptyDirectory(_ path: String) throws(AssemblyFault) -> Bool {
+        let (directory, name) = try parent(of: path)
+        if unlinkat(directory, name, AT_REMOVEDIR) == 0 { return true }
+        guard [ENOTEMPTY, EEXIST, ENOENT, ENOTDIR, EBUSY].contains(errno) else {
+            throw failure("cannot remove the directory", path)
+        }
+        return false
     }
 
     /// Whether a file of any kind has this path, its last component not followed.
@@ -142,7 +203,7 @@ final class RootDirectory {
         let file = OpenFile(owning: FileDescriptor(rawValue: raw), path: FilePath(path))
         try fill { (bytes) throws(AssemblyFault) in
             do throws(FileIOFault) { try file.append(bytes) } catch {
-                let remedy = error.code == .noSpace ? roomRemedy : nil
+                let remedy = error.code == .noSpace ? Self.roomRemedy(self.path) : nil
                 throw AssemblyFault(
                     .inputOutput, "cannot write the file", at: .path(path), remedy: remedy, cause: error.cause)
             }

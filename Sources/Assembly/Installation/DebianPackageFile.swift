@@ -1,0 +1,114 @@
+import Archive
+import DebianArchive
+import Fault
+import SystemPackage
+
+/// A binary package file (deb(5), format 2.0): an ar archive of `debian-binary`, `control.tar.*` and `data.tar.*`.
+struct DebianPackageFile: Sendable {
+    /// The most bytes the control member may have, compressed or not.
+    private static let controlLimit = 64 << 20
+    /// The most files the control member may have.
+    private static let controlFileLimit = 1000
+    /// Debian's maintainer scripts, which are executable whatever their archive says (dpkg checks that too).
+    static let scripts: Set<String> = ["preinst", "postinst", "prerm", "postrm", "config"]
+
+    /// Where the file is.
+    let path: FilePath
+    /// The name, as the control paragraph has it.
+    let name: String
+    /// The version, as the control paragraph has it.
+    let version: String
+    /// Debian's name of the architecture, or `all`.
+    let architecture: String
+    /// The control paragraph.
+    let control: Deb822Paragraph
+    /// The control paragraph as it stands in the file.
+    let controlText: String
+    /// The control member's other files by name: scripts, conffiles, triggers, md5sums.
+    let controlFiles: [String: [UInt8]]
+    /// The control archive as it is in the file.
+    let controlArchive: (name: String, bytes: [UInt8])
+    /// Where the data archive is in the file.
+    private let data: Range<Int64>
+
+    /// Reads everything but the data.
+    init(_ path: FilePath) throws(AssemblyFault) {
+        self.path = path
+        do {
+            var found: (name: String, bytes: [UInt8])?
+            var data: Range<Int64>?
+            var reader = try ArchiveReader.open(path, format: .ar)
+            while let member = try reader.next() {
+                if member.path.hasPrefix("control.tar") {
+                    found = (member.path, try reader.contents(limit: Self.controlLimit))
+                } else if member.path.hasPrefix("data.tar") {
+                    let start = reader.arDataOffset
+                    let (end, overflows) = start.addingReportingOverflow(member.size)
+                    guard !overflows, member.size >= 0 else { break }
+                    data = start..<end
+                }
+            }
+            guard let controlArchive = found, let data else {
+                throw ArchiveFault(.malformed, "control.tar or data.tar is missing", at: .path(path.string))
+            }
+            self.data = data
+            self.controlArchive = controlArchive
+            var files = try Self.files(in: controlArchive.bytes, name: "\(path) control.tar")
+            guard let text = files.removeValue(forKey: "control") else {
+                throw ArchiveFault(.malformed, "control.tar has no control file", at: .path(path.string))
+            }
+            var parser = Deb822Parser(text, source: "\(path) control")
+            guard let paragraph = try parser.next() else {
+                throw ArchiveFault(.malformed, "the control file is empty", at: .path(path.string))
+            }
+            control = paragraph
+            controlText = String(decoding: text, as: UTF8.self)
+            name = try paragraph.required("Package")
+            version = try paragraph.required("Version")
+            architecture = try paragraph.required("Architecture")
+            controlFiles = files
+        } catch {
+            throw AssemblyFault(
+                .badPackage, "not a usable Debian package", at: .path(path.string),
+                remedy: "remove the file and build again", cause: error)
+        }
+    }
+
+    private static func files(in archive: [UInt8], name: String) throws(ArchiveFault) -> [String: [UInt8]] {
+        var files: [String: [UInt8]] = [:]
+        var reader = try ArchiveReader.open(archive, name: name, format: .tar)
+        while let member = try reader.next() {
+            guard case .regular = member.kind, member.hardLink == nil else { continue }
+            let short = member.path.hasPrefix("./") ? String(member.path.dropFirst(2)) : member.path
+            guard !short.contains("/") else { continue }
+            guard files.count < controlFileLimit else {
+                throw ArchiveFault(.tooLarge, "more than \(controlFileLimit) control files", at: .path(name))
+            }
+            files[short] = try reader.contents(limit: controlLimit)
+        }
+        return files
+    }
+
+    /// The size of the data archive, compressed, in bytes.
+    var size: Int64 { Int64(data.count) }
+
+    /// A reader of the data archive.
+    func openData() throws(ArchiveFault) -> ArchiveReader {
+        try ArchiveReader.open(path, range: data, name: "\(path) data.tar", format: .tar)
+    }
+
+    /// A reader whose one member is the data archive without its compression.
+    func openPlainData() throws(ArchiveFault) -> ArchiveReader {
+        var reader = try ArchiveReader.open(path, range: data, name: "\(path) data.tar", format: .raw)
+        guard try reader.next() != nil else {
+            throw ArchiveFault(.malformed, "there is no data", at: .path(path.string))
+        }
+        return reader
+    }
+
+    /// Whether every system needs it while other packages are installed (Debian policy, section 3.8).
+    var isEssential: Bool { control["Essential"] == "yes" }
+
+    /// The name by which dpkg knows it: with the architecture where several of it may be installed together.
+    var databaseName: String { control["Multi-Arch"] == "same" ? "\(name):\(architecture)" : name }
+}

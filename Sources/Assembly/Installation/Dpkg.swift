@@ -1,0 +1,108 @@
+import Fault
+import FileIO
+import SystemPackage
+import Terminal
+
+/// The image's own dpkg, run in the sandbox.
+struct Dpkg {
+    var sandbox: Sandbox
+    let excludedPaths: PathPatterns
+    let log: InstallationLog
+    let progress: Progress
+
+    /// Shows the sandbox the package files that it unpacks.
+    private static let archives = "/run/packages"
+
+    /// The database on a disk that is thrown away needs no flushing, and of a configuration file that is there already, by a
+    /// script of another package, dpkg keeps what is there, as without anybody to ask.
+    private var command: [String] {
+        ["/usr/bin/dpkg", "--status-fd", "3", "--no-debsig", "--force-unsafe-io", "--force-confold"]
+            + excludedPaths.dpkgOptions
+    }
+
+    /// Unpacks packages from these files, in this order.
+    ///
+    /// - Parameter isBootstrap: whether what a package must have before it is unpacked is not there yet.
+    func unpack(_ packages: [(package: DebianPackageFile, file: FilePath)], isBootstrap: Bool)
+        async throws(AssemblyFault)
+    {
+        guard !packages.isEmpty else { return }
+        var sandbox = sandbox
+        var paths: [String] = []
+        for (package, file) in packages {
+            let path = "\(Self.archives)/\(package.name)_\(package.version)_\(package.architecture).deb"
+            sandbox.shown.append(.init(path: path, file: file))
+            paths.append(path)
+        }
+        try await run(
+            "unpack the packages", ["--unpack"] + (isBootstrap ? ["--force-depends"] : []) + ["--"] + paths, in: sandbox
+        )
+    }
+
+    /// Configures these packages, or all that are left.
+    func configure(_ packages: [DebianPackageFile]?) async throws(AssemblyFault) {
+        try await run(
+            "configure the packages",
+            ["--configure"] + (packages.map { ["--"] + $0.map(\.databaseName) } ?? ["--pending"]),
+            in: sandbox)
+    }
+
+    /// Checks that dpkg finds nothing left to do.
+    func audit() async throws(AssemblyFault) {
+        let audit = try await sandbox.run("audit the packages", ["/usr/bin/dpkg", "--audit"])
+        guard audit.isEmpty else {
+            throw AssemblyFault(
+                .configuration, "dpkg --audit finds packages that are not whole:\n\(audit)",
+                remedy: "take them out of the manifest; the whole log is in \(try log.keep())")
+        }
+    }
+
+    /// For how long nothing may be written to the log before what runs counts as hanging, in seconds.
+    private static let longestSilence = 1800
+
+    /// With less than these bytes a file system is full.
+    private static let leastRoom: Int64 = 1 << 20
+
+    private func run(_ what: String, _ arguments: [String], in sandbox: Sandbox) async throws(AssemblyFault) {
+        let start = try log.position()
+        let command = command + arguments
+        let status: Int?
+        do {
+            status = try await withThrowingTaskGroup(of: Int?.self) { group in
+                group.addTask { try await sandbox.status(of: command, log: log) }
+                group.addTask {
+                    try await watch(from: start)
+                    return nil
+                }
+                defer { group.cancelAll() }
+                return try await group.next() ?? nil
+            }
+        } catch {
+            throw .during("cannot \(what)", error)
+        }
+        guard status != 0 else { return }
+        // Then dpkg's own message did not find room either.
+        if let room = try? sandbox.root.availableSpace(), room < Self.leastRoom {
+            throw AssemblyFault(
+                .inputOutput, "cannot \(what)", at: .path(sandbox.root.string),
+                remedy: RootDirectory.roomRemedy(sandbox.root), cause: Errno.noSpace)
+        }
+        throw try log.failure(
+            status.map { "cannot \(what): dpkg ended with status \($0)" }
+                ?? "cannot \(what): nothing was said for \(Self.longestSilence / 60) minutes", since: start)
+    }
+
+    /// Counts the packages that are being configured, and returns when the log has not grown for too long.
+    private func watch(from start: InstallationLog.Position) async throws {
+        var last = start
+        var grewAt = ContinuousClock.now
+        while ContinuousClock.now - grewAt < .seconds(Self.longestSilence) {
+            try await Task.sleep(for: .milliseconds(200))
+            let now = try log.position()
+            if now == last { continue }
+            progress.advance(by: try log.configurations(since: last))
+            grewAt = .now
+            last = now
+        }
+    }
+}
