@@ -1,5 +1,5 @@
 import Fault
-import FileIO
+import Glibc
 import Manifest
 import SystemPackage
 
@@ -118,7 +118,7 @@ struct Customization {
             + units.disable.map { "disable \($0)" } + units.presets
         try directory.replaceFile(
             "usr/lib/systemd/system-preset/10-ballast.preset", with: lines.map { $0 + "\n" }.joined())
-        let present = try unitFiles()
+        let present = try unitFiles(directory)
         for unit in units.enable where !present.contains(Self.template(of: unit)) {
             throw AssemblyFault(
                 .missing, "the manifest enables the unit '\(unit)', and no package or overlay has it",
@@ -145,20 +145,30 @@ struct Customization {
             let patterns = PathPatterns(["/" + pattern])
             named += present.filter { !$0.contains("@.") && patterns.excludes($0) }.sorted()
         }
-        try await sandbox.run("apply the unit presets", ["/usr/bin/systemctl", "--root=/", "preset"] + named)
-        try await checkEnabled(units.enable)
+        let scripts = try scriptUnits(directory)
+        try await sandbox.run(
+            "apply the unit presets",
+            ["/usr/bin/systemctl", "--root=/", "preset"] + named.filter { !scripts.contains($0) })
+        // Presets do not reach the scripts of /etc/init.d, which update-rc.d(8) enables.
+        for (verb, names) in [("enable", units.enable), ("disable", units.disable)] {
+            let named = names.filter(scripts.contains)
+            guard !named.isEmpty else { continue }
+            try await sandbox.run("\(verb) scripts of /etc/init.d", ["/usr/bin/systemctl", "--root=/", verb] + named)
+        }
+        try await checkEnabled(units.enable, directory)
         if !units.mask.isEmpty {
             try await sandbox.run("mask units", ["/usr/bin/systemctl", "--root=/", "mask"] + units.mask)
         }
     }
 
     /// A unit that nothing starts stays as it is when it is enabled, and systemctl says so to nobody.
-    private func checkEnabled(_ units: [String]) async throws(AssemblyFault) {
+    private func checkEnabled(_ units: [String], _ directory: RootDirectory) async throws(AssemblyFault) {
         guard !units.isEmpty else { return }
         let text = try await sandbox.run(
             "see which units are enabled",
             ["/bin/sh", "-c", "/usr/bin/systemctl --root=/ is-enabled \"$@\" || true", "sh"] + units)
-        for (unit, standing) in zip(units, text.split(separator: "\n")) where standing == "static" && !isLinked(unit) {
+        for (unit, standing) in zip(units, text.split(separator: "\n")) where standing == "static" {
+            if try isLinked(unit, directory) { continue }
             throw AssemblyFault(
                 .invalidRequest, "the manifest enables the unit '\(unit)', whose file does not say what starts it",
                 at: manifest.place(of: "units.enable", element: unit) ?? .named(unit),
@@ -169,13 +179,13 @@ struct Customization {
     }
 
     /// Whether a unit of the image wants or requires `unit`, so that it starts anyway.
-    private func isLinked(_ unit: String) -> Bool {
-        ["usr/lib/systemd/system", "etc/systemd/system"].map { root.appending($0) }.contains { directory in
-            ((try? directory.directoryEntries()) ?? []).contains { name in
-                (name.hasSuffix(".wants") || name.hasSuffix(".requires"))
-                    && directory.appending(name).appending(unit).exists
+    private func isLinked(_ unit: String, _ directory: RootDirectory) throws(AssemblyFault) -> Bool {
+        for path in Self.unitDirectories {
+            for name in try directory.entries(path) where name.hasSuffix(".wants") || name.hasSuffix(".requires") {
+                if try directory.status("\(path)/\(name)/\(unit)") != nil { return true }
             }
         }
+        return false
     }
 
     static func template(of unit: String) -> String {
@@ -183,11 +193,26 @@ struct Customization {
         return String(unit[...at] + unit[dot...])
     }
 
-    private func unitFiles() throws(AssemblyFault) -> Set<String> {
-        var names: Set<String> = []
-        for directory in ["usr/lib/systemd/system", "etc/systemd/system"] {
-            names.formUnion((try? root.appending(directory).directoryEntries()) ?? [])
-        }
+    /// All units of packages and overlays by name: unit files, and scripts of /etc/init.d, for which
+    /// systemd-sysv-generator(8) makes a unit at each boot.
+    private func unitFiles(_ directory: RootDirectory) throws(AssemblyFault) -> Set<String> {
+        var names = try scriptUnits(directory)
+        for path in Self.unitDirectories { names.formUnion(try directory.entries(path)) }
         return names
     }
+
+    /// The units of the scripts of /etc/init.d that no unit file replaces.
+    private func scriptUnits(_ directory: RootDirectory) throws(AssemblyFault) -> Set<String> {
+        var names: Set<String> = []
+        for name in try directory.entries("etc/init.d") {
+            guard let status = try directory.status("etc/init.d/\(name)", following: true),
+                status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o111 != 0
+            else { continue }
+            names.insert("\(name).service")
+        }
+        for path in Self.unitDirectories { names.subtract(try directory.entries(path)) }
+        return names
+    }
+
+    private static let unitDirectories = ["usr/lib/systemd/system", "etc/systemd/system"]
 }

@@ -110,3 +110,5 @@ int ballast_spread_subdirectories(int descriptor) {
     flags |= FS_TOPDIR_FL;
     return ioctl(descriptor, FS_IOC_SETFLAGS, &flags);
 }
+
+int ballast_remove_attribute(int descriptor, const char *name) { return fremovexattr(descriptor, name); }

@@ -92,6 +92,11 @@ public struct TemporaryDirectory: ~Copyable, Sendable {
         guard mkdir(path.string, 0o700) == 0 else { throw .last("cannot make a temporary directory", at: path) }
         let file = try OpenFile(path, .readOnly, options: [.directory, .noFollow])
         _ = flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB)
+        // Every file inside would inherit the default access control list of `parent`, and none obey its mode.
+        for attribute in ["system.posix_acl_default", "system.posix_acl_access"] {
+            _ = ballast_remove_attribute(file.descriptor.rawValue, attribute)
+        }
+        _ = fchmod(file.descriptor.rawValue, 0o700)
         lock = file
     }
 

@@ -100,6 +100,15 @@ public struct OpenFile: ~Copyable, Sendable {
         }
     }
 
+    /// Writes all of `bytes` at `offset`.
+    public borrowing func write(_ bytes: [UInt8], at offset: Int64) throws(FileIOFault) {
+        var failure: FileIOFault?
+        bytes.withUnsafeBytes { buffer in
+            do throws(FileIOFault) { try write(buffer, at: offset) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
     /// Writes all of `bytes` at the file's own position.
     public borrowing func append(_ bytes: UnsafeRawBufferPointer) throws(FileIOFault) {
         var done = 0

@@ -20,10 +20,11 @@ unsigned ballast_device_major(uint64_t device);
 unsigned ballast_device_minor(uint64_t device);
 uint64_t ballast_make_device(unsigned major, unsigned minor);
 
-// llistxattr(2), lgetxattr(2) and fsetxattr(2).
+// llistxattr(2), lgetxattr(2), fsetxattr(2) and fremovexattr(2).
 long ballast_list_attributes(const char *path, void *names, size_t size);
 long ballast_get_attribute(const char *path, const char *name, void *value, size_t size);
 int ballast_set_attribute(int descriptor, const char *name, const void *value, size_t size);
+int ballast_remove_attribute(int descriptor, const char *name);
 
 // copy_file_range(2): shares blocks where the file system can. Bytes copied, 0 at the end, or -1 with errno.
 long ballast_copy_range(int from, int64_t *from_offset, int to, int64_t *to_offset, size_t count);
