@@ -36,6 +36,8 @@ public struct BuildReport: Sendable {
     public let outputs: [String: Output]
     /// The repository that the image's hosts ask, by `update.url`.
     public let repository: String?
+    /// Patterns of files that are not in the image, and that each host makes for itself.
+    public let hostFiles: [String]
     /// The inputs' SHA-256 by name: `manifest`, `lock`, `ballastd`, `ballastctl`, `trusted_root`, overlays.
     public let inputs: [String: SHA256Digest]
     /// The versions of the build machine's own tools that have a say in the bytes, by name.
@@ -54,7 +56,8 @@ public struct BuildReport: Sendable {
                 "block_size": .integer(Int64(VerityParameters.blockSize)), "hash_size": .integer(hashDeviceSize),
                 "uuid": .string(identity.verityUUID),
             ],
-            "initrd_size": .integer(initrdSize), "repository": repository.map { .string($0) } ?? .null,
+            "host_files": .array(hostFiles.map { .string($0) }), "initrd_size": .integer(initrdSize),
+            "repository": repository.map { .string($0) } ?? .null,
             "outputs": .object(
                 outputs.mapValues {
                     [

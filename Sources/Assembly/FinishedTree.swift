@@ -1,3 +1,4 @@
+import DebianArchive
 import Fault
 import FileIO
 import FileTree
@@ -8,6 +9,7 @@ import SystemPackage
 /// needs comes.
 struct FinishedTree {
     let manifest: Manifest
+    let packages: [LockedPackage]
     let epoch: Int64
 
     /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
@@ -55,6 +57,7 @@ struct FinishedTree {
     private func edit(_ tree: inout FileTree) throws(AssemblyFault) {
         do throws(FileTreeFault) {
             try movePackageDatabase(in: &tree)
+            try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, epoch: epoch)
             tree.removeAll { Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist") }
             try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
             for (path, target) in Self.links { try move(path, to: target, in: &tree) }

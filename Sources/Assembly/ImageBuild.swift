@@ -115,8 +115,9 @@ public struct ImageBuild: Sendable {
         try clock.end("customize")
 
         let kernel = try modules.image()
-        let tree = try FinishedTree(manifest: manifest, epoch: epoch).make(scanning: root)
+        let tree = try FinishedTree(manifest: manifest, packages: lock.packages, epoch: epoch).make(scanning: root)
         try NamedTargets(manifest: manifest).check(tree)
+        try PrivateKeys(manifest: manifest).check(tree)
         let initrdTree = try InitrdBuilder(
             manifest: manifest, identity: identity, image: tree, kernelRelease: modules.release, epoch: epoch
         ).build()
@@ -185,7 +186,9 @@ public struct ImageBuild: Sendable {
                 "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
                 "packages": .init(
                     path: names.packages, size: Int64(packageList.count), digest: SHA256Digest(of: packageList)),
-            ], repository: manifest.update.url, inputs: inputs, tools: try await BuildTools.versions(),
+            ], repository: manifest.update.url,
+            hostFiles: HostFiles(manifest: manifest, packages: lock.packages).makers.flatMap(\.patterns),
+            inputs: inputs, tools: try await BuildTools.versions(),
             stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report

@@ -21,6 +21,12 @@ struct NamedTargets {
                 program: shell, "the user '\(user.name)' has the shell",
                 at: manifest.place(of: "users", named: user.name, key: "shell"), tree)
         }
+        for entry in manifest.firstBoot {
+            guard let program = entry.run.first else { continue }
+            try check(
+                program: program, "'first_boot' runs",
+                at: manifest.place(of: "first_boot", named: entry.remove, by: "remove", key: "run"), tree)
+        }
         for check in manifest.health {
             switch check.probe {
             case .unit(let unit): try self.check(unit: unit, of: check.name, tree)

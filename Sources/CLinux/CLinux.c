@@ -112,3 +112,7 @@ int ballast_spread_subdirectories(int descriptor) {
 }
 
 int ballast_remove_attribute(int descriptor, const char *name) { return fremovexattr(descriptor, name); }
+
+const void *ballast_find(const void *haystack, size_t size, const void *needle, size_t needle_size) {
+    return memmem(haystack, size, needle, needle_size);
+}

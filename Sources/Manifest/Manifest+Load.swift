@@ -54,6 +54,10 @@ extension Manifest {
             Group(
                 name: try group.string("name"), gid: group.optionalInteger("gid"), members: group.strings("members"))
         }
+        firstBoot = try root.map("first_boot") { entry throws(ManifestFault) in
+            FirstBoot(remove: try entry.string("remove"), run: entry.strings("run"))
+        }
+        privateKeys = root.strings("private_keys")
         etc = try root.choice("etc")
         let disk = try root.below("disk")
         self.disk = Disk(

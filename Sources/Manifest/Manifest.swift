@@ -30,6 +30,10 @@ public struct Manifest: Sendable, Hashable {
     public var users: [User]
     /// Groups made by systemd-sysusers.
     public var groups: [Group]
+    /// Files that each host makes for itself.
+    public var firstBoot: [FirstBoot]
+    /// Patterns of private keys that the image may hold.
+    public var privateKeys: [String]
     /// Where changes to /etc go.
     public var etc: EtcMode
     /// The disk's partitions.
@@ -165,6 +169,20 @@ extension Manifest {
         public var gid: Int?
         /// The users in it.
         public var members: [String]
+    }
+
+    /// Files that are not in the image, and that a host makes for itself.
+    public struct FirstBoot: Sendable, Hashable {
+        /// A pattern of absolute paths.
+        public var remove: String
+        /// The program that makes them, with its arguments; empty where the service that uses them does.
+        public var run: [String]
+
+        /// Files of a pattern, and what makes them.
+        public init(remove: String, run: [String]) {
+            self.remove = remove
+            self.run = run
+        }
     }
 
     /// Where changes to /etc go.

@@ -158,10 +158,7 @@ extension Schema {
                             schema: Schema(
                                 doc:
                                     "This program, given by its absolute path and with its arguments, ends with status 0.",
-                                kind: .list(
-                                    of: Schema(
-                                        doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*")),
-                                    .command),
+                                kind: .list(of: argument, .command),
                                 example: "[/usr/bin/systemctl, is-system-running, --wait]")),
                         Key(
                             name: "http",
@@ -185,6 +182,47 @@ extension Schema {
                     exactlyOneOf: probes)),
             .keyed(by: "name")),
         defaultValue: .value([]), example: "[{name: containerd, timeout: 90s, containerd: true}]")
+
+    static let firstBoot = Schema(
+        doc:
+            "Files that must be another one on each host: they are removed from the image, and a host makes its own when it "
+            + "has none, which stays over updates and rollbacks. Known ones, such as the host keys of openssh-server, are "
+            + "treated like this anyway.",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping([
+                    Key(
+                        name: "remove",
+                        schema: Schema(
+                            doc:
+                                "A pattern of paths below /etc or /var. `*` matches any characters but `/`; a directory goes "
+                                + "with all that is in it.",
+                            kind: .string(
+                                what: "an absolute path pattern below /etc or /var", pattern: "/(etc|var)/[!-~]+"),
+                            example: "/etc/munge/munge.key"),
+                        isRequired: true),
+                    Key(
+                        name: "run",
+                        schema: Schema(
+                            doc:
+                                "The program that makes them, by its absolute path and with its arguments, before any service "
+                                + "starts. Without one, the service that uses them makes them itself.",
+                            kind: .list(of: argument, .command), example: "[/usr/sbin/mungekey]")),
+                ])),
+            .keyed(by: "remove")),
+        defaultValue: .value([]), example: "[{remove: /etc/munge/munge.key, run: [/usr/sbin/mungekey]}]")
+
+    static let privateKeys = Schema(
+        doc:
+            "Private keys that the image holds on purpose, the same ones on each host. Any other private key in PEM or "
+            + "OpenSSH's form fails the build. `*` matches any characters, `/` included.",
+        kind: .list(
+            of: Schema(doc: "", kind: .string(what: "an absolute path pattern", pattern: "/[!-~]+")), .union),
+        defaultValue: .value([]), example: "[/usr/share/doc/openvpn/examples/*]")
+
+    private static let argument = Schema(
+        doc: "", kind: .string(what: "an argument", pattern: "[^\\u0000-\\u001f]*"))
 
     /// The program of a command.
     static let program = "/[^\\u0000-\\u001f]*[^/\\u0000-\\u001f]"

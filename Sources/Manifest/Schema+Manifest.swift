@@ -17,6 +17,8 @@ extension Schema {
             Key(name: "units", schema: units),
             Key(name: "users", schema: users),
             Key(name: "groups", schema: groups),
+            Key(name: "first_boot", schema: firstBoot),
+            Key(name: "private_keys", schema: privateKeys),
             Key(name: "etc", schema: etc),
             Key(name: "disk", schema: disk),
             Key(name: "health", schema: health),

@@ -22,8 +22,20 @@ public struct VirtualMachine: Sendable {
 
         /// Whether the port here can be listened on. QEMU says only that it cannot set the forwarding up.
         func check() throws(VirtualMachineFault) {
+            guard let error = Self.obstacle(to: host) else { return }
+            throw VirtualMachineFault(
+                .notStarted, "port \(host) of this machine cannot be forwarded: \(error)",
+                remedy: "end what listens there, or forward another one")
+        }
+
+        /// A port of this machine's loopback that nothing listens on: `preferred`, or the first one after it.
+        public static func freePort(from preferred: Int) -> Int? {
+            (preferred..<min(preferred + 1000, 65_536)).first { obstacle(to: $0) == nil }
+        }
+
+        private static func obstacle(to host: Int) -> Errno? {
             let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            guard descriptor >= 0 else { return }
+            guard descriptor >= 0 else { return nil }
             defer { close(descriptor) }
             var yes: CInt = 1
             setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<CInt>.size))
@@ -36,10 +48,7 @@ public struct VirtualMachine: Sendable {
                     bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
                 }
             }
-            guard status != 0 else { return }
-            throw VirtualMachineFault(
-                .notStarted, "port \(host) of this machine cannot be forwarded: \(Errno(rawValue: Glibc.errno))",
-                remedy: "end what listens there, or forward another one")
+            return status == 0 ? nil : Errno(rawValue: Glibc.errno)
         }
     }
 
@@ -75,6 +84,8 @@ public struct VirtualMachine: Sendable {
 
     /// Ports on sockets.
     public var channels: [Channel] = []
+    /// systemd's credentials for the guest by name (systemd.system-credentials(7)), handed over in SMBIOS.
+    public var credentials: [String: [UInt8]] = [:]
     /// The file that the serial console goes to, or nil for this terminal.
     public var console: FilePath?
     /// The file that keeps the firmware's variables, or nil for a machine that forgets them. It is made where it is missing.
@@ -142,6 +153,10 @@ public struct VirtualMachine: Sendable {
                 "-device", "i6300esb", "-serial", serial,
             ]
         if endsAtReboot { arguments.append("-no-reboot") }
+        for (name, value) in credentials.sorted(by: { $0.key < $1.key }) {
+            let text = Base64.text(of: value)
+            arguments += ["-smbios", "type=11,value=io.systemd.credential.binary:\(name)=\(text)"]
+        }
         if !channels.isEmpty { arguments += ["-device", "virtio-serial-pci"] }
         for (index, channel) in channels.enumerated() {
             arguments += [

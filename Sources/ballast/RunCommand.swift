@@ -16,6 +16,7 @@ struct RunCommand: AsyncParsableCommand {
             --persist is given.
 
             Example: ballast run out
+            Example: ballast run out --ssh
             Example: ballast run out --forward 8080:80
             Example: ballast run out --verdict --timeout 180
             """.flowing)
@@ -42,6 +43,19 @@ struct RunCommand: AsyncParsableCommand {
         name: .customLong("forward"),
         help: ArgumentHelp("Forward a port of this machine's loopback to the guest.", valueName: "host:guest"))
     var forwards: [String] = []
+
+    @Flag(
+        help: """
+            Let you log in as root by SSH: hand the guest your public key, forward a port and print the command. The image
+            needs an SSH server, as manifests/ssh.yaml has.
+            """)
+    var ssh = false
+
+    @Option(
+        help: ArgumentHelp(
+            "The public key for --ssh: those of ~/.ssh/id_*.pub where not given.", valueName: "file"),
+        completion: .file())
+    var sshKey: String?
 
     @Option(
         name: .customLong("channel"),
@@ -91,6 +105,7 @@ struct RunCommand: AsyncParsableCommand {
         guard timeout.map((1...86_400).contains) ?? true else {
             throw ValidationError("--timeout is 1 to 86400 seconds.")
         }
+        guard sshKey == nil || ssh else { throw ValidationError("--ssh-key goes with --ssh.") }
         guard timeout == nil || verdict else { throw ValidationError("--timeout goes with --verdict.") }
     }
 
@@ -105,6 +120,7 @@ struct RunCommand: AsyncParsableCommand {
         machine.console = console.map { FilePath($0) }
         machine.firmwareVariables = firmwareVariables.map { FilePath($0) }
         machine.endsAtReboot = noReboot
+        if ssh { try offerSSH(&machine) }
         if verdict {
             let started = ContinuousClock.now
             let report = try await machine.verdict(timeout: .seconds(timeout ?? 300)) {
@@ -114,6 +130,19 @@ struct RunCommand: AsyncParsableCommand {
         } else {
             try await machine.runInteractively { StandardStreams.report("ballast: \($0)") }
         }
+    }
+
+    private func offerSSH(_ machine: inout VirtualMachine) throws {
+        let keys = try AuthorizedKeys.read(sshKey.map { FilePath($0) })
+        guard let port = VirtualMachine.Forward.freePort(from: 2222) else {
+            throw VirtualMachineFault(
+                .notStarted, "no port from 2222 on is free for SSH", remedy: "end what listens there")
+        }
+        machine.credentials["ssh.authorized_keys.root"] = keys
+        machine.forwards.append(.init(host: port, guest: 22))
+        StandardStreams.report(
+            "ballast: once the guest is up, log in with: ssh -p \(port) -o UserKnownHostsFile=/dev/null "
+                + "-o StrictHostKeyChecking=no root@127.0.0.1")
     }
 
     private func disk() throws -> FilePath {

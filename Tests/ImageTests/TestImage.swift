@@ -17,9 +17,11 @@ enum TestImage {
     }
 
     /// Writes a manifest that includes the shipped one, locks it, and fetches its packages.
-    static func prepare(in directory: FilePath, additions: String = "") async throws -> (Manifest, Lock, FilePath) {
+    static func prepare(
+        in directory: FilePath, manifest: String = "containerd", additions: String = ""
+    ) async throws -> (Manifest, Lock, FilePath) {
         let path = directory.appending("image.yaml")
-        let include = repository.appending("manifests/containerd.yaml")
+        let include = repository.appending("manifests/\(manifest).yaml")
         try path.replaceContents(with: "include: [\(include)]\n\(additions)")
         let manifest = try Manifest.load(path)
         let mirror = try Mirror.ofMachine()
@@ -32,10 +34,11 @@ enum TestImage {
     }
 
     static func build(
-        in directory: FilePath, output: FilePath, version: String = "1.0.0", additions: String = "",
+        in directory: FilePath, output: FilePath, version: String = "1.0.0", manifest: String = "containerd",
+        additions: String = "",
         cache: PackageCache = PackageCache(TestImage.cache)
     ) async throws -> ImageBuild {
-        let (manifest, lock, lockPath) = try await prepare(in: directory, additions: additions)
+        let (manifest, lock, lockPath) = try await prepare(in: directory, manifest: manifest, additions: additions)
         return ImageBuild(
             manifest: manifest, lock: lock, lockPath: lockPath, version: version, cache: cache, agent: try agent(),
             output: output)

@@ -106,6 +106,12 @@ struct DebianPackageFile: Sendable {
         return reader
     }
 
+    /// Whether dpkg is to do something with a conffile beyond keeping it, such as `remove-on-upgrade` (deb-conffiles(5)).
+    var hasFlaggedConffiles: Bool {
+        let lines = controlFiles["conffiles"]?.split(separator: UInt8(ascii: "\n")) ?? []
+        return lines.contains { $0.first != UInt8(ascii: "/") }
+    }
+
     /// Whether every system needs it while other packages are installed (Debian policy, section 3.8).
     var isEssential: Bool { control["Essential"] == "yes" }
 

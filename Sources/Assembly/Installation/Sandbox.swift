@@ -46,9 +46,10 @@ struct Sandbox {
         }
         let environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-            "LC_ALL": "C.UTF-8",
-            "TZ": "UTC", "DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true",
-            "SOURCE_DATE_EPOCH": String(epoch), "SYSTEMD_OFFLINE": "1", "SYSTEMD_IN_CHROOT": "1", "INITRD": "No",
+            "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true",
+            // TeX takes the first for its dates only with the second.
+            "SOURCE_DATE_EPOCH": String(epoch), "FORCE_SOURCE_DATE": "1", "SYSTEMD_OFFLINE": "1",
+            "SYSTEMD_IN_CHROOT": "1", "INITRD": "No",
         ]
         // bwrap's own environment becomes the program's.
         let script =

@@ -50,7 +50,9 @@ struct PackageStager: Sendable {
 
     /// Decompresses `package`: into files, or, where dpkg has to unpack it and need not be there to do so, into a package file.
     func stage(_ package: DebianPackageFile, isBase: Bool) throws(AssemblyFault) -> StagedPackage {
-        let isPlain = package.controlFiles["preinst"] == nil && package.controlFiles[Self.neededControlFile] != nil
+        let isPlain =
+            package.controlFiles["preinst"] == nil && package.controlFiles[Self.neededControlFile] != nil
+            && !package.hasFlaggedConffiles
         return isPlain || isBase ? try unpack(package, isPlain: isPlain) : try rewrite(package)
     }
 

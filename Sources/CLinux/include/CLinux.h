@@ -51,3 +51,6 @@ int ballast_report_signals(const int *numbers, size_t count, int descriptor);
 // Tells ext4 that the subdirectories of the directory `descriptor` have nothing to do with each other (chattr(1), 'T'), so that
 // it spreads them over the disk. Other file systems refuse; 0 or -1 with errno.
 int ballast_spread_subdirectories(int descriptor);
+
+// memmem(3): where `needle` is in `haystack`, or a null pointer.
+const void *ballast_find(const void *haystack, size_t size, const void *needle, size_t needle_size);
