@@ -58,8 +58,29 @@ struct PackageStager: Sendable {
 
     private func rewrite(_ package: DebianPackageFile) throws(AssemblyFault) -> StagedPackage {
         let file = directory.appending("\(package.name).deb")
-        do { try PlainPackageFile.write(package, to: file) } catch { throw fault(of: package, error) }
+        do {
+            try PlainPackageFile.write(package, to: file)
+            // dpkg takes any path, and only the sandbox would keep it in.
+            var reader = try DebianPackageFile(file).openData()
+            while let member = try reader.next() { try Self.check(member) }
+        } catch {
+            throw fault(of: package, error)
+        }
         return StagedPackage(package: package, members: [], paths: [], isPlain: false, file: file)
+    }
+
+    /// Refuses what no image holds, and returns the member's path.
+    @discardableResult
+    private static func check(_ member: ArchiveMember) throws(AssemblyFault) -> String {
+        let path = try RootDirectory.components(of: member.path).joined(separator: "/")
+        if let target = member.hardLink { _ = try RootDirectory.components(of: target) }
+        switch member.kind {
+        case .characterDevice, .blockDevice:
+            throw AssemblyFault(
+                .badPackage, "a device node, which no image holds: a host has its own", at: .path(path),
+                remedy: "take the package out")
+        case .regular, .directory, .symbolicLink, .fifo, .socket: return path
+        }
     }
 
     private func fault(of package: DebianPackageFile, _ error: any Error) -> AssemblyFault {
@@ -84,7 +105,7 @@ struct PackageStager: Sendable {
             var reader = try package.openData()
             while let member = try reader.next() {
                 try Task.checkCancellation()
-                let path = try RootDirectory.components(of: member.path).joined(separator: "/")
+                let path = try Self.check(member)
                 paths.append(path.isEmpty ? "/." : "/" + path)
                 if path.isEmpty { continue }
                 let kind: StagedPackage.Member.Kind

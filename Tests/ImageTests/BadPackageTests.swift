@@ -1,0 +1,151 @@
+import Assembly
+import Command
+import Cryptography
+import DebianArchive
+import FileIO
+import FileTree
+import SystemPackage
+import TestSupport
+import Testing
+
+extension RealImages {
+    /// Packages that somebody else has made, among the real ones.
+    @Suite("Packages that are odd", .timeLimit(.minutes(30)))
+    struct BadPackageTests {
+        /// Makes a package by a shell script that fills `$1`, and adds it to the lock and to the cache of `build`.
+        private static func add(
+            _ name: String, control: String = "", _ script: String, to build: inout ImageBuild, in work: FilePath
+        ) async throws {
+            let tree = work.appending("tree-\(name)")
+            let file = work.appending("\(name).deb")
+            let text =
+                "Package: \(name)\nVersion: 1.0\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: test\n"
+            try tree.appending("DEBIAN").makeDirectories()
+            try tree.appending("DEBIAN/control").replaceContents(with: text + control)
+            let made = try await Command(
+                "sh",
+                [
+                    "-euc",
+                    "cd \"$1\"; \(script)\n[ ! -d usr ] || find usr -type f -exec md5sum {} + >DEBIAN/md5sums; chmod -f 0755 DEBIAN/p* || true\n[ -e \"$2\" ] || dpkg-deb -Znone --build . \"$2\"",
+                    "sh", tree.string, file.string,
+                ]
+            ).outcome()
+            try #require(made.status == 0, "\(made.errorText)")
+            let digest = try SHA256Digest.ofFile(file)
+            let suite = try #require(build.lock.suites.first?.name)
+            let package = LockedPackage(
+                name: name, version: "1.0", architecture: "all", path: "pool/\(name).deb", size: digest.size,
+                digest: digest.digest, suite: suite)
+            let cached = build.cache.path(of: package)
+            try cached.removingLastComponent().makeDirectories()
+            try cached.replaceContents(with: try file.contents())
+            var lock = build.lock
+            lock.packages.append(package)
+            var changed = ImageBuild(
+                manifest: build.manifest, lock: lock, lockPath: build.lockPath, version: build.version,
+                cache: build.cache, agent: build.agent, output: build.output)
+            changed.scratch = work
+            changed.inspect = build.inspect
+            build = changed
+        }
+
+        private static func message(of build: ImageBuild) async -> String {
+            do {
+                _ = try await build.run { _ in }
+                return "no error"
+            } catch { return "\(error)" }
+        }
+
+        @Test("a script that fails is named first, with what it said, and the whole log is left")
+        func failingScript() async throws {
+            let work = try TemporaryDirectory()
+            var build = try await TestImage.build(
+                in: work.path, output: work.path.appending("out"), manifest: "base")
+            try await Self.add(
+                "broken", "printf '#!/bin/sh\\necho the cause >&2\\nexit 3\\n' >DEBIAN/postinst", to: &build,
+                in: work.path)
+            let message = await Self.message(of: build)
+            #expect(message.hasPrefix("the package 'broken' failed: "), "\(message)")
+            #expect(message.contains("post-installation script subprocess returned error exit status 3"), "\(message)")
+            #expect(message.contains("\n  the cause"), "\(message)")
+            let log = work.path.appending("ballast-build-base_1.0.0_amd64.log")
+            #expect(message.hasSuffix("the whole log is in \(log)"), "\(message)")
+            let text = try log.text()
+            #expect(text.contains("the cause") && text.contains("Setting up base-files"))
+            #expect(!work.path.appending("out").exists)
+        }
+
+        @Test(
+            "what no image may hold is refused by the package's name",
+            arguments: [
+                (
+                    "escape",
+                    "echo x >x; mkdir d; printf '2.0\\n' >debian-binary; tar cf control.tar -C DEBIAN control; "
+                        + "tar cPf data.tar --transform 's,^x,../../../../tmp/escaped,' x; "
+                        + "ar rc \"$2\" debian-binary control.tar data.tar",
+                    "cannot unpack the package 'escape'"
+                ),
+                ("device", "mkdir -p dev-of-its-own; mknod dev-of-its-own/sda b 8 0", "'device': dev-of-its-own/sda"),
+                (
+                    "double", "mkdir -p etc; echo x >etc/debian_version",
+                    "the package 'double' failed: trying to overwrite '/etc/debian_version', which is also in package base-files"
+                ),
+                (
+                    "early", "printf '#!/bin/sh\\necho not yet >&2\\nexit 1\\n' >DEBIAN/preinst",
+                    "the package 'early' failed: new early package pre-installation script subprocess returned error"
+                ),
+            ])
+        func refused(name: String, script: String, expected: String) async throws {
+            let work = try TemporaryDirectory()
+            var build = try await TestImage.build(
+                in: work.path, output: work.path.appending("out"), manifest: "base")
+            try await Self.add(name, script, to: &build, in: work.path)
+            let message = await Self.message(of: build)
+            #expect(message.contains(expected), "\(message)")
+            #expect(!FilePath("/tmp/escaped").exists)
+            #expect(!work.path.appending("out").exists)
+        }
+
+        @Test("diversions, overrides, scripts before unpacking, and what a script leaves running, are as dpkg has them")
+        func semantics() async throws {
+            let work = try TemporaryDirectory()
+            var build = try await TestImage.build(
+                in: work.path, output: work.path.appending("out"), manifest: "base")
+            try await Self.add(
+                "original", "mkdir -p usr/lib/odd; echo original >usr/lib/odd/file", to: &build, in: work.path)
+            try await Self.add(
+                "diverting",
+                """
+                mkdir -p usr/lib/odd; echo other >usr/lib/odd/file
+                printf '#!/bin/sh\\ndpkg-divert --package diverting --add --rename --divert /usr/lib/odd/file.original /usr/lib/odd/file\\n' >DEBIAN/preinst
+                """, to: &build, in: work.path)
+            try await Self.add(
+                "needing", control: "Pre-Depends: needed\n",
+                "printf '#!/bin/sh\\ngrep -q configured /usr/lib/odd/state\\n' >DEBIAN/preinst", to: &build,
+                in: work.path)
+            try await Self.add(
+                "needed",
+                "printf '#!/bin/sh\\nmkdir -p /usr/lib/odd; echo configured >/usr/lib/odd/state\\n' >DEBIAN/postinst",
+                to: &build, in: work.path)
+            try await Self.add(
+                "lingering",
+                "printf '#!/bin/sh\\nsetsid sleep 100000 &\\ndpkg-statoverride --update --add root mail 2750 /usr/lib/odd\\n' >DEBIAN/postinst",
+                to: &build, in: work.path)
+            try await Self.add(
+                "names", "mkdir -p 'usr/lib/odd/a b'; echo x >'usr/lib/odd/a b/ünïcode $HOME'", to: &build,
+                in: work.path)
+            build.inspect = { tree, _ in
+                #expect(try tree.contents(of: "usr/lib/odd/file") == Array("other\n".utf8))
+                #expect(try tree.contents(of: "usr/lib/odd/file.original") == Array("original\n".utf8))
+                #expect(tree["usr/lib/odd/a b/ünïcode $HOME"] != nil)
+                #expect(tree["usr/lib/odd"]?.permissions == 0o2750)
+                let database = "usr/lib/sysimage/dpkg"
+                let diversions = String(decoding: try tree.contents(of: "\(database)/diversions"), as: UTF8.self)
+                #expect(diversions.contains("/usr/lib/odd/file\n/usr/lib/odd/file.original\ndiverting\n"))
+                let overrides = String(decoding: try tree.contents(of: "\(database)/statoverride"), as: UTF8.self)
+                #expect(overrides.contains("root mail 2750 /usr/lib/odd\n"))
+            }
+            #expect(await Self.message(of: build) == "no error")
+        }
+    }
+}
