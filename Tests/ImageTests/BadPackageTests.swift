@@ -134,7 +134,14 @@ extension RealImages {
             try await Self.add(
                 "names", "mkdir -p 'usr/lib/odd/a b'; echo x >'usr/lib/odd/a b/ünïcode $HOME'", to: &build,
                 in: work.path)
+            // An essential package, configured long before, waits for such files.
+            try await Self.add(
+                "shell",
+                "mkdir -p usr/bin usr/share/debianutils/shells.d; cp /bin/true usr/bin/odd-shell; "
+                    + "echo /usr/bin/odd-shell >usr/share/debianutils/shells.d/shell", to: &build, in: work.path)
             build.inspect = { tree, _ in
+                let shells = String(decoding: try tree.contents(of: "etc/shells"), as: UTF8.self)
+                #expect(shells.split(separator: "\n").contains("/usr/bin/odd-shell"))
                 #expect(try tree.contents(of: "usr/lib/odd/file") == Array("other\n".utf8))
                 #expect(try tree.contents(of: "usr/lib/odd/file.original") == Array("original\n".utf8))
                 #expect(tree["usr/lib/odd/a b/ünïcode $HOME"] != nil)

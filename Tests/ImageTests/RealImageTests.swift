@@ -116,11 +116,25 @@ extension RealImages.RealImageTests {
             #expect(try scratch.directoryEntries() == [])
             #expect(!user.home.appending("out").exists)
         }
-        let outcome = try await user.outcome(arguments)
+        // Everything about the machine that must not matter, at once: umask, locale, time zone, number of processors, access
+        // control lists that files inherit, spaces in paths, and an output directory on another file system.
+        let elsewhere = user.home.appending("else where")
+        try elsewhere.makeDirectories()
+        try await Command("mount", ["-t", "tmpfs", "tmpfs", elsewhere.string]).run()
+        try await Command("setfacl", ["-m", "default:user:1:rwx,default:group:1:rwx", scratch.string]).run()
+        let outcome = try await user.outcome(
+            [
+                "env", "TMPDIR=\(scratch)", "LC_ALL=tr_TR.UTF-8", "TZ=Pacific/Apia", "taskset", "--cpu-list", "0", "sh",
+                "-c",
+                "umask 077; exec \"$@\"", "sh",
+            ] + arguments.dropLast() + ["else where/out"])
+        let output = user.home.appending("out")
+        try await Command("cp", ["-r", "--sparse=always", elsewhere.appending("out").string, output.string]).run()
+        try await Command("umount", [elsewhere.string]).run()
         #expect(outcome.status == 0, "\(outcome.errorText)")
         // The size budget comes before anything else is said of the outputs.
         #expect(outcome.errorText.contains("partition          size          used      headroom"))
-        return user.home.appending("out")
+        return output
     }
 
     /// Boots what was built, and looks at a boot that is not given the time it needs.

@@ -51,6 +51,8 @@ struct Installation {
         _ clock: inout StageClock, _ beside: @escaping @Sendable () async throws -> Result
     ) async throws -> Result {
         let directory = try RootDirectory(root)
+        // Whatever the umask made it.
+        try directory.setAttributes(ofDirectory: "", permissions: 0o755, owner: 0, group: 0)
         let relations = PackageRelations(packages)
         let byName = Dictionary(packages.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let base = relations.closure(of: packages.filter(\.isEssential).map(\.name))

@@ -44,6 +44,7 @@ struct PackageDatabase {
 
     /// Adds `packages` in the state "unpacked".
     func add(_ packages: [StagedPackage]) throws(AssemblyFault) {
+        try activateTriggers(of: packages)
         var status = ""
         for package in packages {
             status += try entry(for: package)
@@ -77,6 +78,26 @@ struct PackageDatabase {
             }
         }
         return lines.joined(separator: "\n") + "\n\n"
+    }
+
+    /// Has packages that are configured already process the triggers of paths below which `packages` have files, when dpkg runs
+    /// next (dpkg: doc/triggers.txt, "File triggers").
+    private func activateTriggers(of packages: [StagedPackage]) throws(AssemblyFault) {
+        let interests = Set(
+            try lines(of: "triggers/File").compactMap { $0.split(separator: " ").first.map(String.init) })
+        guard !interests.isEmpty else { return }
+        var activated: Set<String> = []
+        for path in packages.flatMap(\.paths) {
+            // The path itself and each directory above it.
+            var path = path[...]
+            while !path.isEmpty {
+                if interests.contains(String(path)) { activated.insert(String(path)) }
+                guard let slash = path.lastIndex(of: "/") else { break }
+                path = path[..<slash]
+            }
+        }
+        // The package that waits for a trigger to be processed: none.
+        try append(activated.sorted().map { "\($0) -\n" }.joined(), to: "triggers/Unincorp")
     }
 
     /// Who is interested in which trigger: file triggers in one file, explicit ones in a file each.
