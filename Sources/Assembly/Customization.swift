@@ -155,7 +155,7 @@ struct Customization {
             guard !named.isEmpty else { continue }
             try await sandbox.run("\(verb) scripts of /etc/init.d", ["/usr/bin/systemctl", "--root=/", verb] + named)
         }
-        try await checkEnabled(units.enable, directory)
+        try await checkEnabled(units.enable.filter { !scripts.contains($0) }, directory)
         if !units.mask.isEmpty {
             try await sandbox.run("mask units", ["/usr/bin/systemctl", "--root=/", "mask"] + units.mask)
         }

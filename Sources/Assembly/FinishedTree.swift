@@ -10,6 +10,8 @@ import SystemPackage
 struct FinishedTree {
     let manifest: Manifest
     let packages: [LockedPackage]
+    /// The paths that the manifest's files and overlays bring.
+    let brought: Set<String>
     let epoch: Int64
 
     /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
@@ -50,6 +52,12 @@ struct FinishedTree {
         var tree = try attempt("cannot read the finished root", at: .path(root.string)) {
             try FileTree(scanning: root, latestTime: epoch)
         }
+        // Others are the build machine's: labels of its security modules, marks of its overlay file systems.
+        tree.modifyAll { inode in
+            inode.extendedAttributes = inode.extendedAttributes.filter { name, _ in
+                name == "security.capability" || name.hasPrefix("system.posix_acl_") || name.hasPrefix("user.")
+            }
+        }
         try edit(&tree)
         return tree
     }
@@ -57,7 +65,7 @@ struct FinishedTree {
     private func edit(_ tree: inout FileTree) throws(AssemblyFault) {
         do throws(FileTreeFault) {
             try movePackageDatabase(in: &tree)
-            try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, epoch: epoch)
+            try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, keeping: brought, epoch: epoch)
             tree.removeAll { Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist") }
             try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
             for (path, target) in Self.links { try move(path, to: target, in: &tree) }

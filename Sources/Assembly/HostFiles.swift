@@ -6,17 +6,21 @@ package import Manifest
 /// Files that must be another one on each host: keys, identities, databases that a package's script makes. An image that had
 /// them would give all its hosts the same, and two builds of it would differ.
 ///
-/// They are left out of the image. A unit for each pattern runs at every boot before any service starts, and does nothing
-/// where a file of that pattern is there, so that what a host has made stays over updates and rollbacks.
+/// They are left out of the image, unless the manifest itself brings them. A unit for each kind runs at every boot before any
+/// service starts, and does nothing where one of the files is there, so that what a host has made stays over updates and
+/// rollbacks.
 package struct HostFiles {
     /// What makes one kind of such files.
-    struct Maker: Hashable {
-        /// Patterns of absolute paths, as fnmatch(3) has them with FNM_PATHNAME. The first says whether a host has them.
+    struct Maker {
+        /// Patterns of absolute paths, as fnmatch(3) has them with FNM_PATHNAME.
         let patterns: [String]
         /// The program with its arguments; empty where the service that uses the files makes them itself.
         let run: [String]
         /// A directory whose symbolic links to what is removed go too, since they are named after its content.
         var namedLinks: String?
+        /// An instance of a template unit that what is made needs, and the unit that starts it. A generator that looks for
+        /// the files comes too early at a host's first boot.
+        var instance: (unit: String, template: String, startedBy: String)?
     }
 
     let makers: [Maker]
@@ -72,7 +76,8 @@ package struct HostFiles {
                 makers.append(
                     Maker(
                         patterns: ["/etc/postgresql/\(version)/main", "/var/lib/postgresql/\(version)/main"],
-                        run: ["/usr/bin/pg_createcluster", "\(version)", "main"]))
+                        run: ["/usr/bin/pg_createcluster", "\(version)", "main"],
+                        instance: ("postgresql@\(version)-main.service", "postgresql@.service", "postgresql.service")))
             }
         }
         makers += manifest.firstBoot.map { Maker(patterns: [$0.remove], run: $0.run) }
@@ -81,23 +86,29 @@ package struct HostFiles {
     }
 
     /// Takes the files out of `tree`, and puts the units in that have a host make them.
-    package func apply(to tree: inout FileTree, epoch: Int64) throws(FileTreeFault) {
-        var needsScript = false
-        for (index, maker) in makers.enumerated() {
-            remove(maker, from: &tree)
-            guard !maker.run.isEmpty, let pattern = maker.patterns.first else { continue }
-            let name = "ballast-first-boot-\(index + 1).service"
-            // What /etc forgets with every boot is kept beside it.
-            let isKept = etc == .ephemeral && maker.patterns.contains { $0.hasPrefix("/etc/") }
-            needsScript = needsScript || isKept
-            try insert(unit(for: maker, pattern, isKept: isKept), at: "\(Self.units)/\(name)", 0o644, in: &tree, epoch)
+    ///
+    /// - Parameter brought: the paths that the manifest's files and overlays bring, which stay.
+    package func apply(to tree: inout FileTree, keeping brought: Set<String>, epoch: Int64) throws(FileTreeFault) {
+        let active = makers.filter { !$0.run.isEmpty }
+        for maker in makers { remove(maker, from: &tree, keeping: brought) }
+        for (index, maker) in active.enumerated() {
+            let name = "ballast-first-boot-\(index + 1)"
+            try insert(unit(for: maker, name), at: "\(Self.units)/\(name).service", 0o644, in: &tree, epoch)
             for target in ["basic.target.wants", "boot-complete.target.requires"] {
-                try tree.insert(
-                    FileInode(.symbolicLink(target: "../\(name)"), permissions: 0o777, modified: epoch),
-                    at: "\(Self.units)/\(target)/\(name)")
+                try link("\(Self.units)/\(target)/\(name).service", to: "../\(name).service", in: &tree, epoch)
             }
+            guard let (unit, template, startedBy) = maker.instance, tree["\(Self.units)/\(template)"] != nil else {
+                continue
+            }
+            try link("\(Self.units)/\(startedBy).wants/\(unit)", to: "../\(template)", in: &tree, epoch)
         }
-        if needsScript { try insert(Self.keeper, at: Self.script, 0o755, in: &tree, epoch) }
+        if !active.isEmpty { try insert(Self.maker, at: Self.script, 0o755, in: &tree, epoch) }
+    }
+
+    private func link(
+        _ path: String, to target: String, in tree: inout FileTree, _ epoch: Int64
+    ) throws(FileTreeFault) {
+        try tree.insert(FileInode(.symbolicLink(target: target), permissions: 0o777, modified: epoch), at: path)
     }
 
     private func insert(
@@ -107,7 +118,7 @@ package struct HostFiles {
             FileInode(.regular(.bytes(Array(text.utf8))), permissions: permissions, modified: epoch), at: path)
     }
 
-    private func remove(_ maker: Maker, from tree: inout FileTree) {
+    private func remove(_ maker: Maker, from tree: inout FileTree, keeping brought: Set<String>) {
         let candidates = tree.descendants(of: "etc") + tree.descendants(of: "var")
         let removed = candidates.filter { path in
             maker.patterns.contains { fnmatch($0, "/" + path, FNM_PATHNAME) == 0 }
@@ -115,19 +126,31 @@ package struct HostFiles {
         if let directory = maker.namedLinks {
             for path in tree.descendants(of: String(directory.dropFirst())) where !removed.contains(path) {
                 guard case .symbolicLink? = tree[path]?.kind, let target = tree.resolve(path) else { continue }
-                if removed.contains(target) { tree.remove(path) }
+                if removed.contains(target), !brought.contains(target) { tree.remove(path) }
             }
         }
-        for path in removed { tree.remove(path) }
+        for path in removed {
+            let below = [path] + tree.descendants(of: path)
+            if brought.isDisjoint(with: below) {
+                tree.remove(path)
+            } else {
+                for file in below where !brought.contains(file) {
+                    if case .directory? = tree[file]?.kind { continue }
+                    tree.remove(file)
+                }
+            }
+        }
     }
 
-    private func unit(for maker: Maker, _ pattern: String, isKept: Bool) -> String {
-        let command = ((isKept ? ["/" + Self.script, pattern] : []) + maker.run).map(Self.word).joined(separator: " ")
+    private func unit(for maker: Maker, _ name: String) -> String {
+        let patterns = maker.patterns.joined(separator: " ")
+        // What /etc forgets with every boot is kept beside it.
+        let isKept = etc == .ephemeral && maker.patterns.contains { $0.hasPrefix("/etc/") }
+        let words = ["/" + Self.script, name, isKept ? "keep" : "leave"] + maker.patterns + ["--"] + maker.run
         return """
             [Unit]
-            Description=Make this host's own \(Self.specifier(pattern))
+            Description=Make this host's own \(Self.specifier(patterns))
             DefaultDependencies=no
-            ConditionPathExistsGlob=!\(Self.specifier(pattern))
             RequiresMountsFor=/etc /var
             After=sysinit.target
             Before=basic.target shutdown.target
@@ -136,30 +159,60 @@ package struct HostFiles {
             [Service]
             Type=oneshot
             RemainAfterExit=yes
-            ExecStart=\(command)
+            ExecStart=\(words.map(Self.word).joined(separator: " "))
             StandardError=journal+console
 
             """
     }
 
-    /// Brings back what an earlier boot has made, or has it made and keeps it.
-    private static let keeper = """
+    /// Makes the files, unless they are there or were kept. What an attempt that was interrupted has left goes first.
+    private static let maker = """
         #!/bin/sh
-        # first-boot PATTERN COMMAND [ARGUMENT ...]
+        # first-boot NAME keep|leave PATTERN ... -- COMMAND [ARGUMENT ...]
         set -eu
-        kept=/var/lib/ballast/first-boot
-        pattern=$1
-        shift
-        mkdir -p -m 0700 "$kept"
-        for file in "$kept"$pattern; do
-          [ -e "$file" ] || break
-          cp -a --no-clobber "$file" "${file#"$kept"}"
-          found=yes
+        state=/var/lib/ballast/first-boot
+        begun=$state/$1.begun kept=$state/$1 keep=$2
+        shift 2
+        patterns=
+        while [ "$1" != -- ]; do
+          patterns="$patterns $1"
+          shift
         done
-        [ -z "${found:-}" ] || exit 0
+        shift
+        mkdir -p -m 0700 "$state"
+        if [ -e "$begun" ]; then
+          rm -rf -- $patterns
+        else
+          for file in $patterns; do
+            [ ! -e "$file" ] || exit 0
+          done
+          if [ -d "$kept" ]; then
+            for pattern in $patterns; do
+              for file in "$kept"$pattern; do
+                [ ! -e "$file" ] || cp -a -T "$file" "${file#"$kept"}"
+              done
+            done
+            exit 0
+          fi
+        fi
+        : >"$begun"
+        sync -f "$state"
         "$@"
-        cp -a --parents $pattern "$kept"
-        sync -f "$kept"
+        if [ "$keep" = keep ]; then
+          rm -rf "$kept" "$kept.new"
+          mkdir -m 0700 "$kept.new"
+          for file in $patterns; do
+            [ -e "$file" ] || continue
+            mkdir -p "$kept.new${file%/*}"
+            cp -a -T "$file" "$kept.new$file"
+          done
+          sync -f "$state"
+          mv "$kept.new" "$kept"
+        fi
+        sync -f /etc
+        sync -f "$state"
+        rm "$begun"
+        sync -f "$state"
 
         """
 

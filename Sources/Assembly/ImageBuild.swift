@@ -115,7 +115,9 @@ public struct ImageBuild: Sendable {
         try clock.end("customize")
 
         let kernel = try modules.image()
-        let tree = try FinishedTree(manifest: manifest, packages: lock.packages, epoch: epoch).make(scanning: root)
+        let tree = try FinishedTree(
+            manifest: manifest, packages: lock.packages, brought: try broughtPaths(), epoch: epoch
+        ).make(scanning: root)
         try NamedTargets(manifest: manifest).check(tree)
         try PrivateKeys(manifest: manifest).check(tree)
         let initrdTree = try InitrdBuilder(
@@ -233,6 +235,13 @@ public struct ImageBuild: Sendable {
         throw AssemblyFault(
             .invalidRequest, "holds \(product) \(version) already", at: .path(output.string),
             remedy: "name another directory with -o, or remove it")
+    }
+
+    /// The paths that the manifest's own files and overlays bring into the image.
+    private func broughtPaths() throws(AssemblyFault) -> Set<String> {
+        var paths = Set(manifest.files.map { String($0.path.drop { $0 == "/" }) })
+        for overlay in manifest.overlayDirectories { paths.formUnion(try OverlayCopy.files(of: overlay)) }
+        return paths
     }
 
     /// Where the log of an installation that failed is left.

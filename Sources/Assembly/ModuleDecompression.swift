@@ -44,29 +44,40 @@ struct ModuleDecompression {
         self.work = work
     }
 
-    /// Decompresses all modules that are there now, by their paths.
-    func prepare() throws(AssemblyFault) -> [String: Module] {
+    /// Decompresses all modules that are there now, by their paths, and leaves out what cannot be: a script may be writing it.
+    func prepare() throws(AssemblyFault) -> [String: Module] { try decompress(isEarly: true) }
+
+    private func decompress(isEarly: Bool) throws(AssemblyFault) -> [String: Module] {
         let root = try RootDirectory(root)
         try attempt("cannot make a directory for the modules") { try work.makeDirectories() }
         var modules: [String: Module] = [:]
         for path in try Self.compressed(in: root) {
-            guard !Task.isCancelled, let status = try root.status(path), let bytes = try root.contents(path) else {
-                continue
-            }
+            if Task.isCancelled { throw .during("", CancellationError()) }
             let file = work.appending("\(modules.count)")
-            try attempt("cannot decompress the module", at: .path("/" + path)) {
-                let content = try ArchiveReader.decompress(bytes, name: path, limit: Self.limit)
-                let output = try OpenFile(file, .writeOnly, options: [.create, .truncate, .noFollow])
-                try output.append(content)
-                var times = [status.st_mtim, status.st_mtim]
-                guard fchown(output.descriptor.rawValue, status.st_uid, status.st_gid) == 0,
-                    fchmod(output.descriptor.rawValue, status.st_mode & 0o7777) == 0,
-                    futimens(output.descriptor.rawValue, &times) == 0
-                else { throw FileIOFault.last("cannot set the mode and owner", at: file) }
+            do throws(AssemblyFault) {
+                guard let status = try root.status(path), let bytes = try root.contents(path) else { continue }
+                try Self.decompress(bytes, path, status, to: file)
+                modules[path] = Module(status: Identity(status), file: file)
+            } catch {
+                guard isEarly else { throw error }
             }
-            modules[path] = Module(status: Identity(status), file: file)
         }
         return modules
+    }
+
+    private static func decompress(
+        _ bytes: [UInt8], _ path: String, _ status: stat, to file: FilePath
+    ) throws(AssemblyFault) {
+        try attempt("cannot decompress the module", at: .path("/" + path)) {
+            let content = try ArchiveReader.decompress(bytes, name: path, limit: limit)
+            let output = try OpenFile(file, .writeOnly, options: [.create, .truncate, .noFollow])
+            try output.append(content)
+            var times = [status.st_mtim, status.st_mtim]
+            guard fchown(output.descriptor.rawValue, status.st_uid, status.st_gid) == 0,
+                fchmod(output.descriptor.rawValue, status.st_mode & 0o7777) == 0,
+                futimens(output.descriptor.rawValue, &times) == 0
+            else { throw FileIOFault.last("cannot set the mode and owner", at: file) }
+        }
     }
 
     /// Puts the modules into place: those of `prepared` that did not change since, and all others.
@@ -78,7 +89,8 @@ struct ModuleDecompression {
             var module = prepared[path]
             if module?.status != Identity(status) {
                 if late == nil {
-                    late = try ModuleDecompression(root: self.root, work: work.appending("late")).prepare()
+                    late = try ModuleDecompression(root: self.root, work: work.appending("late")).decompress(
+                        isEarly: false)
                 }
                 module = late?[path]
             }

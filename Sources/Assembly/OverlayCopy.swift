@@ -50,6 +50,15 @@ struct OverlayCopy {
         return archive.finish()
     }
 
+    /// The paths of what an overlay brings, but for directories.
+    static func files(of overlay: FilePath) throws(AssemblyFault) -> [String] {
+        let tree = try tree(of: overlay)
+        return tree.sortedPaths().filter { path in
+            if case .directory? = tree[path]?.kind { return false }
+            return path != modesFile
+        }
+    }
+
     func copy(_ overlay: FilePath) throws(AssemblyFault) {
         let tree = try Self.tree(of: overlay)
         let modes = try Self.modes(of: overlay)

@@ -14,8 +14,12 @@ package struct PrivateKeys {
     /// No label of a key is longer (`-----BEGIN ENCRYPTED PRIVATE KEY-----`).
     private static let longestLabel = 40
     private static let elf: [UInt8] = [0x7F, 0x45, 0x4C, 0x46]
-    /// A key has at least so many base64 characters on its first line; programs that know the form have only its lines.
+    /// A key has at least so many base64 characters, and at least so many of them on a line that is not its last: what only
+    /// knows the form of a key has none or a few.
     private static let leastBody = 32
+    private static let leastLine = 16
+    /// How far behind the first line the body is looked for.
+    private static let longestHead = 2000
 
     /// Refuses a tree that has a private key which the manifest does not name.
     func check(_ tree: FileTree) throws(AssemblyFault) {
@@ -70,19 +74,45 @@ package struct PrivateKeys {
             ballast_find(base + label.startIndex, label.count, beginning, beginning.count) != nil
         else { return false }
         var index = position + marker.count
-        // Fields of an encrypted key (RFC 1421) and empty lines stand before its body.
-        while let end = buffer[min(index, buffer.count)...].firstIndex(of: 0x0A) {
-            let next = end + 1
-            let line = buffer[next..<(buffer[next...].firstIndex(of: 0x0A) ?? buffer.count)]
-            let text = line.filter { $0 != 0x0D }
-            if text.isEmpty || text.contains(UInt8(ascii: ":")) {
-                guard text.count < 200, next - position < 2000 else { return false }
+        let end = min(buffer.count, index + longestHead)
+        var total = 0
+        while true {
+            index = skipSpace(buffer, from: index, to: end)
+            let run = buffer[index..<end].prefix(while: isBase64)
+            // Only the last line of a key is short.
+            guard run.count >= leastLine || total + run.count >= leastBody else {
+                guard total == 0, let next = endOfField(buffer, from: index, to: end) else { return false }
                 index = next
                 continue
             }
-            return text.count >= leastBody && text.allSatisfy(isBase64)
+            total += run.count
+            if total >= leastBody { return true }
+            index = run.endIndex
         }
-        return false
+    }
+
+    /// Line ends, indentation, and line ends as JSON writes them: `\n`.
+    private static func skipSpace(_ buffer: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int {
+        var index = start
+        while index < end {
+            if [0x09, 0x0A, 0x0D, 0x20].contains(buffer[index]) {
+                index += 1
+            } else if index + 1 < end, buffer[index] == UInt8(ascii: "\\"),
+                [UInt8(ascii: "n"), UInt8(ascii: "r")].contains(buffer[index + 1])
+            {
+                index += 2
+            } else {
+                break
+            }
+        }
+        return index
+    }
+
+    /// The end of a field of an encrypted key (RFC 1421: `Proc-Type: 4,ENCRYPTED`), where there is one.
+    private static func endOfField(_ buffer: UnsafeRawBufferPointer, from start: Int, to end: Int) -> Int? {
+        let line = buffer[start..<end].prefix { $0 != 0x0A && $0 != 0x0D && $0 != UInt8(ascii: "\\") }
+        guard line.contains(UInt8(ascii: ":")), line.count < 200, line.endIndex < end else { return nil }
+        return line.endIndex
     }
 
     private static func isBase64(_ byte: UInt8) -> Bool {

@@ -85,14 +85,7 @@ extension FileTree {
         }
         let inode = FileInode(
             kind, permissions: status.permissions, owner: status.owner, group: status.group,
-            modified: min(status.modified, latestTime),
-            extendedAttributes: try place.extendedAttributes().filter { isPortable($0.key) })
+            modified: min(status.modified, latestTime), extendedAttributes: try place.extendedAttributes())
         return (inode, status)
-    }
-
-    /// Whether an extended attribute belongs to the file. Others are the build machine's: labels of its security modules
-    /// and marks of its overlay file systems.
-    private static func isPortable(_ attribute: String) -> Bool {
-        attribute == "security.capability" || attribute.hasPrefix("system.posix_acl_") || attribute.hasPrefix("user.")
     }
 }

@@ -29,8 +29,8 @@ public struct VirtualMachine: Sendable {
         }
 
         /// A port of this machine's loopback that nothing listens on: `preferred`, or the first one after it.
-        public static func freePort(from preferred: Int) -> Int? {
-            (preferred..<min(preferred + 1000, 65_536)).first { obstacle(to: $0) == nil }
+        public static func freePort(from preferred: Int, except taken: [Int] = []) -> Int? {
+            (preferred..<min(preferred + 1000, 65_536)).first { !taken.contains($0) && obstacle(to: $0) == nil }
         }
 
         private static func obstacle(to host: Int) -> Errno? {

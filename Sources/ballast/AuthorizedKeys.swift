@@ -30,7 +30,9 @@ enum AuthorizedKeys {
     private static func ownKeys() throws -> [FilePath] {
         let home = getenv("HOME").map { String(cString: $0) } ?? "/root"
         let directory = FilePath(home).appending(".ssh")
-        let names = ((try? directory.directoryEntries()) ?? []).filter { $0.hasPrefix("id_") && $0.hasSuffix(".pub") }
+        let names = ((try? directory.directoryEntries()) ?? []).filter {
+            $0.hasPrefix("id_") && $0.hasSuffix(".pub") && !$0.hasSuffix("-cert.pub")
+        }
         guard !names.isEmpty else {
             throw VirtualMachineFault(
                 .notStarted, "you have no SSH key", at: .path(directory.string),

@@ -134,7 +134,7 @@ struct RunCommand: AsyncParsableCommand {
 
     private func offerSSH(_ machine: inout VirtualMachine) throws {
         let keys = try AuthorizedKeys.read(sshKey.map { FilePath($0) })
-        guard let port = VirtualMachine.Forward.freePort(from: 2222) else {
+        guard let port = VirtualMachine.Forward.freePort(from: 2222, except: machine.forwards.map(\.host)) else {
             throw VirtualMachineFault(
                 .notStarted, "no port from 2222 on is free for SSH", remedy: "end what listens there")
         }

@@ -25,6 +25,10 @@ import Testing
         #expect(PrivateKeys.hasKey(key))
         #expect(PrivateKeys.hasKey(Array("# a comment\nkey = ".utf8) + key))
         #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x0D, 0x0A] : [$0] }))
+        #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x0A, 0x20, 0x20, 0x20] : [$0] }), "as in YAML")
+        #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? Array("\\n".utf8) : [$0] }), "as in JSON")
+        #expect(
+            PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x20, 0x0A] : [$0] }), "with blanks at the ends of lines")
     }
 
     @Test("what only knows the form of a key, a public key or a certificate is none")

@@ -76,6 +76,7 @@ struct DebianPackageFile: Sendable {
 
     private static func files(in archive: [UInt8], name: String) throws(ArchiveFault) -> [String: [UInt8]] {
         var files: [String: [UInt8]] = [:]
+        var total = 0
         var reader = try ArchiveReader.open(archive, name: name, format: .tar)
         while let member = try reader.next() {
             guard case .regular = member.kind, member.hardLink == nil else { continue }
@@ -84,7 +85,9 @@ struct DebianPackageFile: Sendable {
             guard files.count < controlFileLimit else {
                 throw ArchiveFault(.tooLarge, "more than \(controlFileLimit) control files", at: .path(name))
             }
-            files[short] = try reader.contents(limit: controlLimit)
+            let content = try reader.contents(limit: controlLimit - total)
+            total += content.count
+            files[short] = content
         }
         return files
     }
@@ -109,7 +112,25 @@ struct DebianPackageFile: Sendable {
     /// Whether dpkg is to do something with a conffile beyond keeping it, such as `remove-on-upgrade` (deb-conffiles(5)).
     var hasFlaggedConffiles: Bool {
         let lines = controlFiles["conffiles"]?.split(separator: UInt8(ascii: "\n")) ?? []
-        return lines.contains { $0.first != UInt8(ascii: "/") }
+        return lines.contains { line in
+            line.first != UInt8(ascii: "/") || line.last.map { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } ?? true
+        }
+    }
+
+    /// The paths of the conffiles, without a leading slash.
+    var conffiles: Set<String> {
+        Set(
+            String(decoding: controlFiles["conffiles"] ?? [], as: UTF8.self).split(separator: "\n")
+                .map { String($0.drop { $0 == "/" }) })
+    }
+
+    /// Whether all that the package says of triggers is which ones it is interested in or activates, a line each.
+    var hasPlainTriggers: Bool {
+        String(decoding: controlFiles["triggers"] ?? [], as: UTF8.self).split(separator: "\n").allSatisfy { line in
+            let words = line.split { $0 == " " || $0 == "\t" }
+            return words.count == 2 && !line.contains("#")
+                && (words[0].hasPrefix("interest") || words[0].hasPrefix("activate"))
+        }
     }
 
     /// Whether every system needs it while other packages are installed (Debian policy, section 3.8).

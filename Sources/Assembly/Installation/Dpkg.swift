@@ -35,7 +35,8 @@ struct Dpkg {
             paths.append(path)
         }
         try await run(
-            "unpack the packages", ["--unpack"] + (isBootstrap ? ["--force-depends"] : []) + ["--"] + paths, in: sandbox
+            "unpack the packages",
+            ["--unpack", "--no-triggers"] + (isBootstrap ? ["--force-depends"] : []) + ["--"] + paths, in: sandbox
         )
     }
 

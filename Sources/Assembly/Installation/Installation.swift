@@ -156,10 +156,10 @@ struct Installation {
         var left: [DebianPackageFile] = []
         for package in first + packages.filter({ $0.package.name != "base-files" }) {
             let isPlain = package.isPlain ? try directory.canPlace(package, special: []) : false
-            try directory.place(package)
+            try directory.place(package, holdsConffiles: false)
             if isPlain { placed.append(package) } else { left.append(package.package) }
         }
-        try database.add(placed)
+        try database.add(placed, holdsConffiles: false)
         return left
     }
 
@@ -169,18 +169,20 @@ struct Installation {
     private func place(
         _ packages: [StagedPackage], in directory: RootDirectory, _ database: PackageDatabase
     ) throws(AssemblyFault) -> Set<String> {
+        // Scripts may have replaced directories.
+        directory.forgetParents()
         let special = try database.specialPaths()
         var placed: [StagedPackage] = []
         var left: Set<String> = []
         for package in packages {
             if package.isPlain, try directory.canPlace(package, special: special) {
-                try directory.place(package)
+                try directory.place(package, holdsConffiles: true)
                 placed.append(package)
             } else {
                 left.insert(package.package.name)
             }
         }
-        try database.add(placed)
+        try database.add(placed, holdsConffiles: true)
         return left
     }
 
@@ -201,6 +203,7 @@ struct Installation {
             }
         }
         try await body(dpkg)
+        directory.forgetParents()
         for path in placeholders { try directory.removeFile(path) }
     }
 

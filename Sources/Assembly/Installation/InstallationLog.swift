@@ -11,8 +11,8 @@ struct InstallationLog: Sendable {
     /// Where `text` goes when the build fails.
     let kept: FilePath
 
-    /// The most bytes of either file that are read back.
-    private static let limit = 64 << 20
+    /// The most bytes from the end of either file that are read back.
+    private static let limit = 4 << 20
     /// How many of a failed script's last lines an error has.
     private static let lineCount = 20
 
@@ -41,7 +41,8 @@ struct InstallationLog: Sendable {
     /// Brings the log to where it outlives the build.
     func keep() throws(AssemblyFault) -> FilePath {
         try attempt("cannot keep the build's log", at: .path(kept.string)) {
-            try kept.replaceContents(with: try text.contents(limit: Self.limit))
+            // Beside it on the same file system, and as long as a script made it.
+            try text.rename(to: kept)
         }
         return kept
     }
@@ -87,7 +88,10 @@ struct InstallationLog: Sendable {
     private static let beginnings = ["Setting up ", "Preparing to unpack ", "Processing triggers for "]
 
     private static func tail(of file: FilePath, after offset: Int) throws -> String {
-        String(decoding: try file.contents(limit: limit).dropFirst(offset), as: UTF8.self)
+        let input = try OpenFile(reading: file)
+        let size = try input.status().size
+        let start = max(Int64(offset), size - Int64(limit))
+        return String(decoding: try input.bytes(at: start, count: Int(max(0, size - start))), as: UTF8.self)
     }
 
     /// `status: PACKAGE : error : MESSAGE`, where a package that is being unpacked is named by its file.

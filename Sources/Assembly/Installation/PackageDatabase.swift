@@ -43,11 +43,13 @@ struct PackageDatabase {
     }
 
     /// Adds `packages` in the state "unpacked".
-    func add(_ packages: [StagedPackage]) throws(AssemblyFault) {
+    ///
+    /// - Parameter holdsConffiles: whether their conffiles wait under another name for dpkg to configure them.
+    func add(_ packages: [StagedPackage], holdsConffiles: Bool) throws(AssemblyFault) {
         try activateTriggers(of: packages)
         var status = ""
         for package in packages {
-            status += try entry(for: package)
+            status += try entry(for: package, holdsConffiles: holdsConffiles)
             let base = "\(Self.directory)/info/\(package.package.databaseName)"
             try root.replaceFile("\(base).list", with: package.paths.map { $0 + "\n" }.joined())
             for (name, content) in package.package.controlFiles.sorted(by: { $0.key < $1.key })
@@ -66,13 +68,18 @@ struct PackageDatabase {
         try root.replaceFile(path, with: (try root.contents(path) ?? []) + Array(text.utf8))
     }
 
-    private func entry(for package: StagedPackage) throws(AssemblyFault) -> String {
+    private func entry(for package: StagedPackage, holdsConffiles: Bool) throws(AssemblyFault) -> String {
         var lines = package.package.controlText.split(separator: "\n").map(String.init)
         let position = lines.firstIndex { $0.hasPrefix("Package:") }.map { $0 + 1 } ?? 0
         lines.insert("Status: install ok unpacked", at: position)
         if let conffiles = package.package.controlFiles["conffiles"] {
             lines.append("Conffiles:")
             for line in String(decoding: conffiles, as: UTF8.self).split(separator: "\n") where line.hasPrefix("/") {
+                if holdsConffiles {
+                    // Excluded ones too: dpkg lists all.
+                    lines.append(" \(line) newconffile")
+                    continue
+                }
                 guard let content = try root.contents(String(line)) else { continue }
                 lines.append(" \(line) \(MD5Digest.hexadecimal(of: content))")
             }

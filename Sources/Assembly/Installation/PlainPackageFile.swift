@@ -26,6 +26,9 @@ enum PlainPackageFile {
                 + field("\(size)", 10) + "`\n").utf8)
     }
 
+    /// What ten digits hold.
+    private static let sizeLimit: Int64 = 9_999_999_999
+
     /// Writes `package` to `path`.
     static func write(_ package: DebianPackageFile, to path: FilePath) throws {
         let file = try OpenFile(
@@ -43,6 +46,9 @@ enum PlainPackageFile {
                 size += Int64(bytes.count)
                 try file.append(bytes)
             }, wrap: { $0 })
+        guard size <= sizeLimit else {
+            throw FileIOFault(.tooLarge, "the package has more than \(sizeLimit) bytes of data", at: .path(path.string))
+        }
         // A tar archive has blocks of 512 bytes, so that nothing is needed to make its end even.
         try header("data.tar", size: size).withUnsafeBytes { try file.write($0, at: start) }
     }

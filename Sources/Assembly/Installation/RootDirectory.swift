@@ -27,7 +27,8 @@ final class RootDirectory {
         close(descriptor)
     }
 
-    private func forgetParents() {
+    /// Closes the directories that are kept open, so that they are looked up again.
+    func forgetParents() {
         for parent in parents.values { close(parent) }
         parents.removeAll(keepingCapacity: true)
     }

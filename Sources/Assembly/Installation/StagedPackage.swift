@@ -52,7 +52,7 @@ struct PackageStager: Sendable {
     func stage(_ package: DebianPackageFile, isBase: Bool) throws(AssemblyFault) -> StagedPackage {
         let isPlain =
             package.controlFiles["preinst"] == nil && package.controlFiles[Self.neededControlFile] != nil
-            && !package.hasFlaggedConffiles
+            && !package.hasFlaggedConffiles && package.hasPlainTriggers && package.controlFiles["list"] == nil
         return isPlain || isBase ? try unpack(package, isPlain: isPlain) : try rewrite(package)
     }
 
@@ -74,6 +74,12 @@ struct PackageStager: Sendable {
     private static func check(_ member: ArchiveMember) throws(AssemblyFault) -> String {
         let path = try RootDirectory.components(of: member.path).joined(separator: "/")
         if let target = member.hardLink { _ = try RootDirectory.components(of: target) }
+        // Names that are not UTF-8 were repaired when they were read.
+        guard !path.unicodeScalars.contains(where: { $0 == "\n" || $0 == "\u{FFFD}" }) else {
+            throw AssemblyFault(
+                .badPackage, "a file name with a newline, or that is not UTF-8", at: .path(path),
+                remedy: "take the package out")
+        }
         switch member.kind {
         case .characterDevice, .blockDevice:
             throw AssemblyFault(
