@@ -1,3 +1,4 @@
+import Cryptography
 package import DebianArchive
 package import FileTree
 import Glibc
@@ -91,8 +92,8 @@ package struct HostFiles {
     package func apply(to tree: inout FileTree, keeping brought: Set<String>, epoch: Int64) throws(FileTreeFault) {
         let active = makers.filter { !$0.run.isEmpty }
         for maker in makers { remove(maker, from: &tree, keeping: brought) }
-        for (index, maker) in active.enumerated() {
-            let name = "ballast-first-boot-\(index + 1)"
+        for maker in active {
+            let name = Self.name(of: maker)
             try insert(unit(for: maker, name), at: "\(Self.units)/\(name).service", 0o644, in: &tree, epoch)
             for target in ["basic.target.wants", "boot-complete.target.requires"] {
                 try link("\(Self.units)/\(target)/\(name).service", to: "../\(name).service", in: &tree, epoch)
@@ -103,6 +104,13 @@ package struct HostFiles {
             try link("\(Self.units)/\(startedBy).wants/\(unit)", to: "../\(template)", in: &tree, epoch)
         }
         if !active.isEmpty { try insert(Self.maker, at: Self.script, 0o755, in: &tree, epoch) }
+    }
+
+    /// The name of the unit, and of what a host keeps: the same in each version of an image, whatever else is in it.
+    private static func name(of maker: Maker) -> String {
+        let pattern = maker.patterns.first ?? ""
+        let words = pattern.split { !($0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_")) }.joined(separator: "-")
+        return "ballast-first-boot-\(words)-\(SHA256Digest(of: pattern.utf8).description.prefix(8))"
     }
 
     private func link(

@@ -73,10 +73,13 @@ import Testing
         let units = tree.sortedPaths().filter {
             $0.hasSuffix(".service") && !$0.contains(".wants/") && !$0.contains(".requires/")
         }
-        #expect(units == ["usr/lib/systemd/system/ballast-first-boot-1.service"])
+        let path = try #require(units.first)
+        #expect(units.count == 1)
+        let name = try #require(path.split(separator: "/").last?.split(separator: ".").first)
+        #expect(name.hasPrefix("ballast-first-boot-etc-munge-key-"))
         let work = try TemporaryDirectory()
-        let file = work.path.appending("ballast-first-boot-1.service")
-        let text = try tree.contents(of: units[0])
+        let file = work.path.appending("\(name).service")
+        let text = try tree.contents(of: path)
         try file.replaceContents(with: text)
         let outcome = try await Command("systemd-analyze", ["verify", "--man=no", file.string]).outcome()
         // The script is in the image, and not on this machine.
@@ -87,7 +90,7 @@ import Testing
         let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
         #expect(
             lines.contains(
-                #"ExecStart="/usr/lib/ballast/first-boot" "ballast-first-boot-1" "leave" "/etc/munge/*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
+                #"ExecStart="/usr/lib/ballast/first-boot" "\#(name)" "leave" "/etc/munge/*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
             ))
     }
 
