@@ -19,7 +19,7 @@ struct Ballastctl: ParsableCommand {
               1  failed
               2  the command line is not valid
               3  the caller may not do this
-              4  another job runs
+              4  another job runs, and did not end within --busy-timeout
               5  refused: the version is denied or unknown, or there is nothing good to go back to
               6  ballastd does not run, or went away
 
@@ -98,7 +98,20 @@ struct ControlOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The agent's socket.", valueName: "path"))
     var socket = ControlService.defaultPath
 
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for the end of another job, such as the agent's own check.", valueName: "seconds"))
+    var busyTimeout = 30
+
+    func validate() throws {
+        guard (0...86400).contains(busyTimeout) else {
+            throw ValidationError("--busy-timeout is \(busyTimeout): give 0 to 86400 seconds")
+        }
+    }
+
     /// Calls a method of the agent, and shows its answer as `text` has it, or as one line of JSON.
+    ///
+    /// An agent that is busy is asked again until `busyTimeout` has passed.
     func call(
         _ method: String, _ parameters: JSONValue = [:], timeout: Duration? = nil,
         text: (JSONValue) -> String, json: (JSONValue) -> JSONValue = { $0 }
@@ -118,7 +131,20 @@ struct ControlOptions: ParsableArguments {
     }
 
     private func reporting(_ body: () throws(ControlFault) -> Void) throws(CommandFailure) {
-        do throws(ControlFault) { try body() } catch { throw CommandFailure(fault: error, format: format) }
+        let deadline = ContinuousClock.now + .seconds(busyTimeout)
+        var hasSaid = false
+        while true {
+            do throws(ControlFault) { return try body() } catch {
+                guard error.code == .busy, ContinuousClock.now < deadline else {
+                    throw CommandFailure(fault: error, format: format)
+                }
+                if !hasSaid {
+                    StandardStreams.report("ballastctl: \(Report.printable(error.message)); waiting for its end")
+                }
+                hasSaid = true
+                usleep(500_000)
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ import Fault
 import FileIO
 import Glibc
 import JSON
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -202,13 +203,31 @@ struct BallastctlTests {
     func failures(code: FakeAgentCode, status: Int) async throws {
         let host = try ControlHost(FakeAgent { _, _ in throw Fault(code, "it did not work", remedy: "try again") })
         let tool = ControlTool(socket: host.path)
-        let outcome = try await tool.run(["check"])
+        let outcome = try await tool.run(["check", "--busy-timeout", "0"])
         #expect(outcome.status == status)
         #expect(outcome.outputText.isEmpty)
         #expect(outcome.errorText == "ballastctl: it did not work\n  try again\n")
-        let json = try await tool.run(["check", "--format", "json"])
+        let json = try await tool.run(["check", "--format", "json", "--busy-timeout", "0"])
         #expect(json.status == status)
         #expect(try JSONValue(parsing: json.output, source: "")["error"]?["message"] == "it did not work")
+    }
+
+    @Test("it waits for the end of another job, and says so once", arguments: ["rollback", "update"])
+    func busy(verb: String) async throws {
+        let refusals = Mutex(2)
+        let host = try ControlHost(
+            FakeAgent { method, _ in
+                let isBusy = refusals.withLock { left in
+                    left -= 1
+                    return left >= 0
+                }
+                if isBusy { throw Fault(FakeAgentCode.busy, "'check' runs already") }
+                return FakeAgent.document(for: method)
+            })
+        let outcome = try await ControlTool(socket: host.path).run([verb])
+        #expect(outcome.status == 0)
+        #expect(outcome.errorText == "ballastctl: 'check' runs already; waiting for its end\n")
+        #expect(refusals.withLock { $0 } == -1)
     }
 
     @Test("without an agent it says that there is none, and what to do")

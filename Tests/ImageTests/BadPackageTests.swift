@@ -10,7 +10,7 @@ import Testing
 
 extension RealImages {
     /// Packages that somebody else has made, among the real ones.
-    @Suite("Packages that are odd", .timeLimit(.minutes(30)))
+    @Suite("Packages that are odd", .timeLimit(.minutes(120)))
     struct BadPackageTests {
         /// Makes a package by a shell script that fills `$1`, and adds it to the lock and to the cache of `build`.
         private static func add(

@@ -5,7 +5,7 @@ import Testing
 
 extension RealImages {
     /// apt and dpkg judge what an image holds.
-    @Suite("Images beside what apt makes of their locks", .timeLimit(.minutes(30)))
+    @Suite("Images beside what apt makes of their locks", .timeLimit(.minutes(120)))
     struct ComparisonTests {
         @Test("no path differs without a reason", arguments: ["base", "containerd", "ssh"])
         func comparison(manifest: String) async throws {

@@ -3,17 +3,13 @@ import FileIO
 import SystemPackage
 import Testing
 
-/// What keeps both processors busy for minutes: one after another, since a guest's time limits go on beside its neighbours.
+/// What keeps a processor busy for minutes: one after another, beside one host's life, which mostly waits.
 @Suite("Real images", .serialized)
 enum RealImages {}
 
-extension RealImages {
-    /// The way of an update on a real (virtual) machine, in its shortest form. `scripts/demo` is the long one.
-    @Suite("A host in a virtual machine", .timeLimit(.minutes(30)))
-    struct HostLifeTests {}
-}
-
-extension RealImages.HostLifeTests {
+/// The way of an update on a real (virtual) machine, in its shortest form. `scripts/demo` is the long one.
+@Suite("A host in a virtual machine", .timeLimit(.minutes(120)))
+struct HostLifeTests {
     @Test(
         "it comes back from a hang, a sick version and one without an agent, updates to a good one, and is rolled back by its operator"
     )

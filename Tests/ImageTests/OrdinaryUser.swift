@@ -23,6 +23,7 @@ struct OrdinaryUser {
         try accounts.appending("group").replaceContents(with: group)
         for name in ["subuid", "subgid"] {
             try accounts.appending(name).replaceContents(with: "builder:300000:65536\n")
+            try accounts.appending("no-\(name)").replaceContents(with: "")
         }
         // Private directories between here and there would hide the home from its owner.
         try await Command("chmod", ["0755", directory.string]).run()
@@ -33,8 +34,9 @@ struct OrdinaryUser {
     /// - Parameter hasRange: whether the user may use the subordinate IDs.
     func outcome(_ program: [String], hasRange: Bool = true) async throws -> Command.Outcome {
         try await Command("chown", ["-R", "\(Self.identifier):\(Self.identifier)", home.string]).run()
-        let files = ["passwd", "group"] + (hasRange ? ["subuid", "subgid"] : [])
-        let binds = files.map { "touch /etc/\($0); mount --bind \(accounts)/\($0) /etc/\($0)\n" }.joined()
+        let ranges = ["subuid", "subgid"].map { (hasRange ? $0 : "no-\($0)", $0) }
+        let binds = ([("passwd", "passwd"), ("group", "group")] + ranges)
+            .map { "touch /etc/\($1); mount --bind \(accounts)/\($0) /etc/\($1)\n" }.joined()
         let script =
             "set -eu\n\(binds)cd \(home)\nexec setpriv --reuid=\(Self.identifier) --regid=\(Self.identifier) --clear-groups "
             + "env HOME=\(home) TMPDIR=/var/tmp \"$@\""

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension RealImages {
-    @Suite("The README's first own manifest", .timeLimit(.minutes(20)))
+    @Suite("The README's first own manifest", .timeLimit(.minutes(120)))
     struct ReadmeManifestTests {}
 }
 
@@ -81,7 +81,7 @@ extension RealImages.ReadmeManifestTests {
             let outcome = try await Command(ballast, arguments).outcome()
             try #require(outcome.status == 0, "\(arguments): \(outcome.errorText)")
         }
-        let verdict = try await Command(ballast, ["run", output, "--verdict", "--timeout", "600"]).outcome()
+        let verdict = try await Command(ballast, ["run", output, "--verdict", "--timeout", "3600"]).outcome()
         #expect(verdict.outputText.hasPrefix("boot-complete web 1.0.0 after "), "\(verdict.errorText)")
     }
 }

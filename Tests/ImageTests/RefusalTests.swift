@@ -11,7 +11,7 @@ import TestSupport
 import Testing
 
 /// What cannot be built leaves a sentence, and nothing in the output directory.
-@Suite("Builds that must fail", .serialized, .timeLimit(.minutes(10)))
+@Suite("Builds that must fail", .serialized, .timeLimit(.minutes(120)))
 struct RefusalTests {
     private func fault(of build: ImageBuild) async -> String {
         do throws(AssemblyFault) {

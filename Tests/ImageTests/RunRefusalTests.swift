@@ -8,7 +8,7 @@ import Testing
 import VirtualMachine
 
 /// What `ballast run` says of images and ports that it cannot use.
-@Suite("Machines that must not start", .timeLimit(.minutes(1)))
+@Suite("Machines that must not start", .timeLimit(.minutes(120)))
 final class RunRefusalTests {
     private let work: TemporaryDirectory
     private let disk: FilePath

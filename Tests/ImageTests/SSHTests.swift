@@ -8,7 +8,7 @@ import Testing
 
 extension RealImages {
     /// The first image that a new user makes, and the way into it.
-    @Suite("The SSH image", .timeLimit(.minutes(20)))
+    @Suite("The SSH image", .timeLimit(.minutes(120)))
     struct SSHTests {
         /// The machine's disk, and the key of the person who logs in.
         private struct Machine {
@@ -26,7 +26,7 @@ extension RealImages {
                     trap 'kill $machine; wait $machine' EXIT
                     while kill -0 $machine; do
                       port=$(sed -n 's/.*ssh -p \\([0-9]*\\) .*/\\1/p' "$3")
-                      timeout 60 ssh -q -i key -p "${port:-1}" -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no \
+                      timeout 300 ssh -q -i key -p "${port:-1}" -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no \
                         -o BatchMode=yes -o ConnectTimeout=30 root@127.0.0.1 "$4" && exit
                       sleep 2
                     done
@@ -34,7 +34,7 @@ extension RealImages {
                     exit 1
                     """
                 let outcome = try await Command(
-                    "timeout", ["600", "sh", "-c", script, "sh", ballast, disk.string, log.string, command],
+                    "timeout", ["7200", "sh", "-c", script, "sh", ballast, disk.string, log.string, command],
                     directory: work
                 ).outcome()
                 guard outcome.status == 0 else {

@@ -10,7 +10,7 @@ import Testing
 import Trust
 
 /// What `ballast publish` and `ballast serve` leave when they are asked to end.
-@Suite("Verbs that are asked to end", .serialized, .timeLimit(.minutes(5)))
+@Suite("Verbs that are asked to end", .serialized, .timeLimit(.minutes(60)))
 final class InterruptionTests {
     private let work: TemporaryDirectory
     private let repository: FilePath
