@@ -22,8 +22,8 @@ struct Customization {
         try await sandbox.run("make the users and groups", ["/usr/bin/systemd-sysusers"])
         let accounts = try Accounts(in: directory)
         try checkNumbers(accounts)
-        for overlay in manifest.overlayDirectories {
-            try OverlayCopy(root: directory, accounts: accounts).copy(overlay)
+        for overlay in manifest.overlays {
+            try OverlayCopy(root: directory, accounts: accounts).copy(overlay.directory)
         }
         for file in manifest.files {
             func place(_ key: String) -> Place {

@@ -10,8 +10,8 @@ import SystemPackage
 struct FinishedTree {
     let manifest: Manifest
     let packages: [LockedPackage]
-    /// The paths that the manifest's files and overlays bring.
-    let brought: Set<String>
+    /// What the manifest's files and overlays bring.
+    let brought: BroughtFiles
     let epoch: Int64
 
     /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
@@ -59,17 +59,31 @@ struct FinishedTree {
             }
         }
         try edit(&tree)
+        try brought.check(tree)
         return tree
     }
 
+    /// Where a directory of the build's root is on a host.
+    static func placeOnHost(of directory: String) -> String {
+        for (path, target) in links where directory == path || directory.hasPrefix(path + "/") {
+            return target + directory.dropFirst(path.count)
+        }
+        return directory
+    }
+
     private func edit(_ tree: inout FileTree) throws(AssemblyFault) {
+        let brought = brought.paths
         do throws(FileTreeFault) {
             try movePackageDatabase(in: &tree)
             try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, keeping: brought, epoch: epoch)
-            tree.removeAll { Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist") }
+            tree.removeAll {
+                (Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist"))
+                    && !brought.contains($0)
+            }
             try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
             for (path, target) in Self.links { try move(path, to: target, in: &tree) }
-            try VarFactory(accounts: tree, epoch: epoch).replaceVar(in: &tree)
+            try VarFactory(accounts: tree, epoch: epoch, keeping: Set(brought.map(Self.placeOnHost(of:))))
+                .replaceVar(in: &tree)
             for directory in ["boot", "dev", "proc", "run", "sys", "tmp"] { tree.remove(directory) }
             for (path, permissions) in Self.mountPoints {
                 try tree.insert(FileInode(.directory, permissions: permissions, modified: epoch), at: path)
@@ -78,7 +92,9 @@ struct FinishedTree {
                 try tree.insert(symbolicLink(to: target), at: path)
             }
             try tree.insert(file("", permissions: 0o444), at: "etc/machine-id")
-            try tree.insert(symbolicLink(to: "../run/systemd/resolve/stub-resolv.conf"), at: "etc/resolv.conf")
+            if !brought.contains("etc/resolv.conf") {
+                try tree.insert(symbolicLink(to: "../run/systemd/resolve/stub-resolv.conf"), at: "etc/resolv.conf")
+            }
             try tree.insert(symbolicLink(to: "../proc/self/mounts"), at: "etc/mtab")
             // As new as /usr: what systemd redoes after an update (ConditionNeedsUpdate=) is done in the image already.
             try tree.insert(file("TIMESTAMP_NSEC=\(epoch)000000000\n"), at: "etc/.updated")

@@ -80,6 +80,8 @@ public struct ImageBuild: Sendable {
         try checkOutput()
         // First of all, so that one that is missing ends the build before it began.
         let inputs = try inputs()
+        let brought = try BroughtFiles(manifest)
+        try brought.checkPlaces()
         let epoch = lock.epoch
         let identity = identity
         var clock = StageClock()
@@ -116,7 +118,7 @@ public struct ImageBuild: Sendable {
 
         let kernel = try modules.image()
         let tree = try FinishedTree(
-            manifest: manifest, packages: lock.packages, brought: try broughtPaths(), epoch: epoch
+            manifest: manifest, packages: lock.packages, brought: brought, epoch: epoch
         ).make(scanning: root)
         try NamedTargets(manifest: manifest).check(tree)
         try PrivateKeys(manifest: manifest).check(tree)
@@ -237,13 +239,6 @@ public struct ImageBuild: Sendable {
             remedy: "name another directory with -o, or remove it")
     }
 
-    /// The paths that the manifest's own files and overlays bring into the image.
-    private func broughtPaths() throws(AssemblyFault) -> Set<String> {
-        var paths = Set(manifest.files.map { String($0.path.drop { $0 == "/" }) })
-        for overlay in manifest.overlayDirectories { paths.formUnion(try OverlayCopy.files(of: overlay)) }
-        return paths
-    }
-
     /// Where the log of an installation that failed is left.
     private var keptLog: FilePath {
         TemporaryDirectory.parent(scratch).appending("ballast-build-\(identity.fileStem).log")
@@ -329,8 +324,8 @@ public struct ImageBuild: Sendable {
                 "the root metadata that the hosts are to trust", trusted,
                 "correct 'update.trusted_root' in the manifest, or make the repository with 'ballast repo init'")
         }
-        for (name, directory) in zip(manifest.overlays, manifest.overlayDirectories) {
-            inputs["overlay \(name)"] = try OverlayCopy.digest(of: directory)
+        for overlay in manifest.overlays {
+            inputs["overlay \(overlay.name)"] = try OverlayCopy.digest(of: overlay.directory)
         }
         return inputs
     }

@@ -50,12 +50,15 @@ struct OverlayCopy {
         return archive.finish()
     }
 
-    /// The paths of what an overlay brings, but for directories.
-    static func files(of overlay: FilePath) throws(AssemblyFault) -> [String] {
+    /// The paths of what an overlay brings.
+    static func paths(of overlay: FilePath) throws(AssemblyFault) -> [(path: String, kind: BroughtFiles.Kind)] {
         let tree = try tree(of: overlay)
-        return tree.sortedPaths().filter { path in
-            if case .directory? = tree[path]?.kind { return false }
-            return path != modesFile
+        return tree.sortedPaths().filter { !$0.isEmpty && $0 != modesFile }.map { path in
+            switch tree[path]?.kind {
+            case .directory: (path, .directory)
+            case .regular: (path, .file)
+            default: (path, .other)
+            }
         }
     }
 

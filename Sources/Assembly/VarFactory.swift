@@ -13,7 +13,7 @@ package struct VarFactory {
     static let firstSettings = "usr/lib/tmpfiles.d/00-ballast-var.conf"
 
     /// What only a package manager reads, caches, and what must be another one on each host.
-    private static let left: Set<String> = [
+    static let left: Set<String> = [
         "var/backups", "var/cache/apt", "var/cache/debconf", "var/cache/ldconfig", "var/lib/apt",
         "var/lib/dbus/machine-id", "var/lib/dpkg", "var/lib/initramfs-tools", "var/lib/pam", "var/lib/shells.state",
         "var/lib/systemd/catalog", "var/lib/systemd/credential.secret", "var/lib/systemd/deb-systemd-helper-enabled",
@@ -29,8 +29,13 @@ package struct VarFactory {
     private let users: [UInt32: String]
     private let groups: [UInt32: String]
     private let epoch: Int64
+    private let brought: Set<String>
 
-    package init(accounts: FileTree, epoch: Int64) throws(FileTreeFault) {
+    /// - Parameters:
+    ///   - accounts: the tree whose accounts own the files.
+    ///   - brought: paths that the manifest itself brings, which stay also where others do not.
+    package init(accounts: FileTree, epoch: Int64, keeping brought: Set<String> = []) throws(FileTreeFault) {
+        self.brought = brought
         users = Self.names(try accounts.contents(of: "etc/passwd"))
         groups = Self.names(try accounts.contents(of: "etc/group"))
         self.epoch = epoch
@@ -119,7 +124,9 @@ package struct VarFactory {
     }
 
     /// Whether `path` is in one of the emptied directories, and not one itself.
-    private func isEmptied(_ path: String) -> Bool { Self.emptied.contains { path.hasPrefix($0) } }
+    private func isEmptied(_ path: String) -> Bool {
+        Self.emptied.contains { path.hasPrefix($0) } && !brought.contains(path)
+    }
 
     private func line(for inode: FileInode, at path: String) -> String? {
         let name = Self.word("/" + path)

@@ -33,8 +33,10 @@ extension Manifest {
             modules: kernel.strings("modules"))
         let initrd = try root.below("initrd")
         self.initrd = Initrd(modules: initrd.strings("modules"), files: initrd.strings("files"))
-        overlays = root.strings("overlays")
-        overlayDirectories = root.list("overlays").compactMap { $0.absolutePath }
+        overlays = root.list("overlays").compactMap { overlay in
+            guard let name = overlay.node.text, let directory = overlay.absolutePath else { return nil }
+            return Overlay(name: name, directory: directory, place: overlay.node.origin?.place)
+        }
         files = try root.map("files") { file throws(ManifestFault) in
             InlineFile(
                 path: try file.string("path"), content: try file.string("content"),

@@ -18,10 +18,8 @@ public struct Manifest: Sendable, Hashable {
     public var kernel: Kernel
     /// What the initrd holds beyond what it always needs.
     public var initrd: Initrd
-    /// Directories copied over the tree, in this order, as the manifests write them.
-    public var overlays: [String]
-    /// The same directories, absolute.
-    public var overlayDirectories: [FilePath]
+    /// Directories copied over the tree, in this order.
+    public var overlays: [Overlay]
     /// Small files written into the image after the overlays.
     public var files: [InlineFile]
     /// Which units start.
@@ -119,6 +117,16 @@ extension Manifest {
         public var modules: [String]
         /// Absolute paths of the image's files that are in the initrd too.
         public var files: [String]
+    }
+
+    /// A directory that is copied over the tree.
+    public struct Overlay: Sendable, Hashable {
+        /// Its path as the manifest writes it.
+        public var name: String
+        /// Its absolute path.
+        public var directory: FilePath
+        /// Where the manifest names it.
+        public var place: Place?
     }
 
     /// A small file whose content stands in the manifest.

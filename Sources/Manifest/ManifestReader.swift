@@ -32,9 +32,11 @@ package struct ManifestReader {
                 throw ManifestFault(.notFound, "cannot read the manifest", at: .path(file.string), cause: error.cause)
             }
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        guard var text = String(validating: bytes, as: UTF8.self) else {
             throw ManifestFault(.syntax, "the manifest is not UTF-8 text", at: .path(file.string))
         }
+        // Some editors begin a file with a byte order mark.
+        if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
         var reader = ManifestReader(file: file)
         do {
             guard let root = try Yams.compose(yaml: text) else {

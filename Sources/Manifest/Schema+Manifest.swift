@@ -114,6 +114,13 @@ extension Schema {
     private static let modulePattern = Schema(
         doc: "", kind: .string(what: "a module name or pattern", pattern: "[A-Za-z0-9_*?/.-]+"))
 
+    /// What the kernel (kernel-parameters.txt) and systemd (kernel-command-line(7), systemd-gpt-auto-generator(8),
+    /// systemd-veritysetup-generator(8)) take the root file system and its verification from. `-` and `_` are alike to both.
+    private static let forbiddenArguments =
+        "(?!(root|rootfstype|rootflags|roothash|usr|usrhash|usrfstype|usrflags|mount[.]usr|mount[.]usrfstype|mount[.]usrflags"
+        + "|nfsroot|noinitrd|initrd|initrdmem|rdinit|dm[_-]mod[.]create|(rd[.])?systemd[.](volatile|gpt[_-]auto"
+        + "|image[_-]policy|verity[a-z_-]*)|systemd[.]mount[_-]extra|(rd[.])?veritytab|ro|rw)(=|$))"
+
     private static let kernel = Schema(
         doc: "The kernel, its modules and its command line.",
         kind: .mapping([
@@ -131,13 +138,16 @@ extension Schema {
                 schema: Schema(
                     doc:
                         "Arguments of the kernel command line. Ballast adds those that find and verify the root file system "
-                        + "itself, so that `root=`, `roothash=` and the like are refused here.",
+                        + "itself: `root=`, `roothash=`, `rootflags=`, `systemd.verity=`, `systemd.volatile=` and the like "
+                        + "are refused here. Each element is one argument.",
                     kind: .list(
                         of: Schema(
                             doc: "",
                             kind: .string(
-                                what: "a kernel argument, and not one that Ballast sets",
-                                pattern: "(?!root=|roothash=|usr=|usrhash=|systemd\\.verity)[!-~]([ -~]*[!-~])?")),
+                                what:
+                                    "one kernel argument without spaces, quotes and '\\', which neither turns verification off nor "
+                                    + "names another root file system",
+                                pattern: forbiddenArguments + "[!#-&(-\\[\\]-~]+")),
                         .union),
                     defaultValue: .value([]), example: "[console=ttyS0, panic=10]")),
             Key(

@@ -47,8 +47,20 @@ extension RealImages.ReadmeManifestTests {
                   - path: /var/lib/app/keys/deep/key 1
                     content: "of root\\n"
                     mode: "0600"
+                  - path: /etc/hostname
+                    content: "site\n"
+                  - path: /etc/resolv.conf
+                    content: "nameserver 192.0.2.1\n"
+                  - path: /var/log/app/begun
+                    content: "by the image\n"
                 overlays: [overlay]
                 health:
+                  - name: hostname
+                    command: [/usr/bin/sh, -c, "test $(uname -n) = site"]
+                  - name: resolver
+                    command: [/usr/bin/grep, 192.0.2.1, /etc/resolv.conf]
+                  - name: begun
+                    command: [/usr/bin/grep, image, /var/log/app/begun]
                   - name: page
                     http: http://127.0.0.1/page%201.txt
                   - name: owner

@@ -118,6 +118,42 @@ struct RefusalTests {
         try expectNothing(in: output)
     }
 
+    @Test(
+        "what would lie where nothing of an image can be is refused with its line",
+        arguments: [
+            ("files: [{path: /run/app/x, content: x}]\n", 16, "/run/app/x", "each boot of a host begins it anew"),
+            ("files: [{path: /tmp/x, content: x}]\n", 16, "/tmp/x", "each boot of a host begins it anew"),
+            (
+                "files: [{path: /boot/x, content: x}]\n", 16, "/boot/x",
+                "boot files are on a partition of their own there"
+            ),
+            ("files: [{path: /etc/machine-id, content: x}]\n", 16, "/etc/machine-id", "each host has its own"),
+            (
+                "files: [{path: /usr/bin/ballastctl, content: x}]\n", 16, "/usr/bin/ballastctl",
+                "the build itself writes it"
+            ),
+            ("files: [{path: /var/lib/dpkg/x, content: x}]\n", 16, "/var/lib/dpkg/x", "only the build reads it"),
+            ("overlays: [tree]\n", 12, "/run/app", "each boot of a host begins it anew"),
+        ])
+    func noPlace(additions: String, column: Int, path: String, reason: String) async throws {
+        let work = try TemporaryDirectory()
+        let output = work.path.appending("out")
+        try work.path.appending("tree/run/app").makeDirectories()
+        let manifest = work.path.appending("image.yaml")
+        try manifest.replaceContents(with: "product: x\n" + additions)
+        let lockPath = work.path.appending("image.lock")
+        try lockPath.replaceContents(with: "")
+        let build = ImageBuild(
+            manifest: try Manifest.load(manifest),
+            lock: Lock(architecture: "amd64", suites: [], packages: [], manifestDigest: SHA256Digest(of: [])),
+            lockPath: lockPath, version: "1.0.0", cache: PackageCache(TestImage.cache), agent: try TestImage.agent(),
+            output: output)
+        let message = await fault(of: build)
+        #expect(
+            message.contains("image.yaml:2:\(column): '\(path)' would not be in the image: \(reason); "), "\(message)")
+        try expectNothing(in: output)
+    }
+
     @Test("an agent that cannot read its settings is refused before a host gets it")
     func brokenAgent() async throws {
         let work = try TemporaryDirectory()

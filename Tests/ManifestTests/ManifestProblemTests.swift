@@ -6,6 +6,44 @@ import Testing
 @Suite("Problems of manifests")
 struct ManifestProblemTests {
     @Test(
+        "no argument of the kernel turns verification off, names another root or is two",
+        arguments: [
+            "console=ttyS0 root=/dev/sda", "root", "ro", "rw", "systemd.verity=no", "rd.systemd.verity=0",
+            "systemd.verity_root_options=ignore-corruption", "systemd.verity-root-data=/dev/sda", "rootflags=x",
+            "systemd.volatile=yes", "systemd.volatile", "dm-mod.create=x", "dm_mod.create=x", "noinitrd",
+            "\"root=/dev/sda\"",
+            "'root=/dev/sda'", "ro\\ot=/dev/sda", "mount.usr=/dev/sda", "systemd.gpt-auto=1", "usrhash=1",
+        ])
+    func kernelArguments(argument: String) throws {
+        let escaped = argument.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+        let files = try ManifestFiles(["m.yaml": "product: x\nkernel: {command_line: [\"\(escaped)\"]}\n"])
+        let fault = #expect(throws: ManifestFault.self) { try files.load("m.yaml") }
+        #expect(fault?.code == .badValue)
+    }
+
+    @Test("other arguments of the kernel are taken as they are")
+    func usualKernelArguments() throws {
+        let usual = [
+            "console=ttyS0,115200n8", "rootwait", "rootdelay=5", "roothashes=1", "init_on_alloc=1",
+            "mitigations=auto,nosmt",
+            "dm_verity.require_signatures=1", "systemd.mask=a.service", "nomodeset", "usbcore.autosuspend=-1", "quiet",
+            "module_blacklist=a,b", "rodata=full", "usr-quirk",
+        ]
+        let list = usual.map { "\"\($0)\"" }.joined(separator: ", ")
+        let manifest = try ManifestFiles(["m.yaml": "product: x\nkernel: {command_line: [\(list)]}\n"]).load("m.yaml")
+        #expect(manifest.kernel.commandLine == usual)
+    }
+
+    @Test("an editor's byte order mark and line ends are no part of what a manifest says")
+    func otherEditor() throws {
+        let plain = "product: x\nfiles:\n  - path: /etc/motd\n    content: |\n      one\n      two\n"
+        let manifest = try ManifestFiles(["m.yaml": plain]).load("m.yaml")
+        let edited = try ManifestFiles(["m.yaml": "\u{FEFF}" + plain.replacing("\n", with: "\r\n")]).load("m.yaml")
+        #expect(edited.files == manifest.files)
+        #expect(edited.digest == manifest.digest)
+    }
+
+    @Test(
         "each mistake is one line with its place, what was expected and what was meant",
         arguments: [
             (
@@ -122,8 +160,8 @@ struct ManifestProblemTests {
             ),
             (
                 "product: x\nkernel: {command_line: [\"root=/dev/sda1\"]}\n",
-                "m.yaml:2:25: 'kernel.command_line[0]' is 'root=/dev/sda1', expected a kernel argument, and not one that "
-                    + "Ballast sets"
+                "m.yaml:2:25: 'kernel.command_line[0]' is 'root=/dev/sda1', expected one kernel argument without spaces, "
+                    + "quotes and '\\', which neither turns verification off nor names another root file system"
             ),
             (
                 "product: x\nfiles: [{path: /etc/../x, content: \"\"}]\n",

@@ -1,0 +1,102 @@
+import Fault
+import FileTree
+import Manifest
+import SystemPackage
+
+/// What the manifest's own files and overlays bring into the image, with where it was named. Each of it is in the image, or
+/// ends the build.
+struct BroughtFiles {
+    enum Kind { case file, directory, other }
+
+    private struct Source {
+        let place: Place?
+        let kind: Kind
+    }
+
+    private var sources: [String: Source] = [:]
+
+    /// The paths, without those of directories.
+    var paths: Set<String> { Set(sources.filter { $0.value.kind != .directory }.keys) }
+
+    init(_ manifest: Manifest) throws(AssemblyFault) {
+        for overlay in manifest.overlays {
+            for (path, kind) in try OverlayCopy.paths(of: overlay.directory) {
+                sources[path] = Source(place: overlay.place ?? .path(overlay.directory.string), kind: kind)
+            }
+        }
+        for file in manifest.files {
+            sources[String(file.path.drop { $0 == "/" })] = Source(
+                place: manifest.place(of: "files", named: file.path, by: "path", key: "path"), kind: .file)
+        }
+    }
+
+    private struct Refusal {
+        let paths: [String]
+        let reason: String
+        let remedy: String
+    }
+
+    /// Places that are none of the image's.
+    private static let refusals = [
+        Refusal(
+            paths: ["boot", "efi"], reason: "boot files are on a partition of their own there",
+            remedy: "put it below /usr/lib"),
+        Refusal(
+            paths: ["dev", "proc", "sys"], reason: "a host has a file system of its kernel there", remedy: "take it out"
+        ),
+        Refusal(
+            paths: ["run", "tmp", "var/run", "var/lock", "var/tmp"], reason: "each boot of a host begins it anew",
+            remedy: "have a line of tmpfiles.d(5) make it, in a file below /usr/lib/tmpfiles.d"),
+        Refusal(
+            paths: [
+                "etc/machine-id", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed",
+                "var/lib/systemd/credential.secret",
+            ], reason: "each host has its own", remedy: "take it out"),
+        Refusal(
+            paths: [
+                "etc/mtab", "etc/.updated", "usr/lib/repart.d/50-var.conf", "usr/lib/sysusers.d/ballast-manifest.conf",
+                "usr/lib/systemd/system-preset/10-ballast.preset", "usr/lib/tmpfiles.d/ballast.conf",
+                VarFactory.settings, VarFactory.firstSettings, AgentFiles.settingsPath, AgentFiles.trustedRootPath,
+                String(HostUnits.agentPath.dropFirst()), String(HostUnits.controlPath.dropFirst()),
+            ], reason: "the build itself writes it", remedy: "choose another name"),
+    ]
+
+    /// Refuses what lies where nothing of an image can be.
+    func checkPlaces() throws(AssemblyFault) {
+        for (path, source) in sources.sorted(by: { $0.key < $1.key }) {
+            func isIn(_ top: String) -> Bool { path == top ? source.kind != .directory : path.hasPrefix(top + "/") }
+            for refusal in Self.refusals where refusal.paths.contains(where: isIn) {
+                throw fault(path, source, refusal.reason, refusal.remedy)
+            }
+            guard !VarFactory.left.contains(where: isIn) else {
+                throw fault(path, source, "only the build reads it", "take it out")
+            }
+        }
+    }
+
+    /// Refuses a finished tree without what was brought.
+    func check(_ tree: FileTree) throws(AssemblyFault) {
+        for (path, source) in sources.sorted(by: { $0.key < $1.key }) where source.kind != .directory {
+            let parts = path.split(separator: "/")
+            let directory = parts.dropLast().joined(separator: "/")
+            guard let name = parts.last, !isThere(directory, String(name), source.kind, tree) else { continue }
+            throw fault(path, source, "a later step of the build has removed or replaced it", "put it elsewhere")
+        }
+    }
+
+    private func isThere(_ directory: String, _ name: String, _ kind: Kind, _ tree: FileTree) -> Bool {
+        let directory = FinishedTree.placeOnHost(of: directory)
+        if directory == "var" || directory.hasPrefix("var/") {
+            // What is no file is made by a line of tmpfiles.d(5).
+            return kind == .other || tree["\(VarFactory.directory)/\(directory)/\(name)"] != nil
+        }
+        guard let place = tree.resolve(directory) else { return false }
+        return tree[place.isEmpty ? name : "\(place)/\(name)"] != nil
+    }
+
+    private func fault(_ path: String, _ source: Source, _ reason: String, _ remedy: String) -> AssemblyFault {
+        AssemblyFault(
+            .invalidRequest, "'/\(path)' would not be in the image: \(reason)", at: source.place ?? .path("/" + path),
+            remedy: remedy)
+    }
+}
