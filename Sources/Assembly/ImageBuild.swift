@@ -35,6 +35,8 @@ public struct ImageBuild: Sendable {
     /// Where the outputs go; made where it is missing.
     public let output: FilePath
 
+    /// Whether a lock that would have to be changed, for new accounts, ends the build.
+    public var isLocked = false
     /// Where the build works; the file system of `$TMPDIR` or /var/tmp unless set.
     public var scratch: FilePath?
     /// Called with the tree and the file system written from it, while the tree's content is still there: for tests.
@@ -117,9 +119,11 @@ public struct ImageBuild: Sendable {
         try clock.end("customize")
 
         let kernel = try modules.image()
-        let tree = try FinishedTree(
+        var tree = try FinishedTree(
             manifest: manifest, packages: lock.packages, brought: brought, epoch: epoch
         ).make(scanning: root)
+        let accounts = try AccountNumbers(lock.accounts, manifest: manifest).apply(to: &tree)
+        try checkAccounts(accounts)
         try NamedTargets(manifest: manifest).check(tree)
         try PrivateKeys(manifest: manifest).check(tree)
         let initrdTree = try InitrdBuilder(
@@ -176,6 +180,7 @@ public struct ImageBuild: Sendable {
         try packagesFile.file.append(packageList)
         try packagesFile.commitWithoutFlush()
         try await inspect?(tree, names.root)
+        try keepAccounts(accounts, note)
         // Twenty thousand files take a while to go, and the digest of the disk takes longer.
         try root.removeTree()
         let raw = try await digest
@@ -196,6 +201,37 @@ public struct ImageBuild: Sendable {
             stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
+    }
+
+    /// The accounts of `found` that the lock does not have, by name.
+    private func newAccounts(_ found: LockedAccounts) -> [String] {
+        let users = found.users.filter { lock.accounts.users[$0.key] != $0.value }.keys
+        let groups = found.groups.filter { lock.accounts.groups[$0.key] != $0.value }.keys
+        return Set(users).union(groups).sorted()
+    }
+
+    private func checkAccounts(_ found: LockedAccounts) throws(AssemblyFault) {
+        let new = newAccounts(found)
+        guard isLocked, !new.isEmpty else { return }
+        throw AssemblyFault(
+            .invalidRequest, "the lock has no numbers for the accounts \(new.joined(separator: ", "))",
+            at: .path(lockPath.string), remedy: "build once without --locked, and commit the lock")
+    }
+
+    /// Writes the accounts that the lock does not have yet into it, before any host can have files of theirs.
+    private func keepAccounts(_ found: LockedAccounts, _ note: (String) -> Void) throws(AssemblyFault) {
+        let new = newAccounts(found)
+        guard !new.isEmpty else { return }
+        var lock = lock
+        lock.accounts = found
+        do throws(DebianArchiveFault) { try lock.write(to: lockPath) } catch {
+            throw AssemblyFault(
+                .inputOutput, "the numbers of the accounts \(new.joined(separator: ", ")) cannot be kept",
+                at: .path(lockPath.string),
+                remedy: "let the lock be written, so that later versions have the same numbers",
+                cause: error)
+        }
+        note("\(lockPath): has the numbers of \(new.count) more accounts now; commit it")
     }
 
     private static func flush(_ directory: FilePath) throws {

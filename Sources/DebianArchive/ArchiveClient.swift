@@ -1,4 +1,4 @@
-import Command
+import Archive
 import Cryptography
 public import Fault
 import FileIO
@@ -14,18 +14,19 @@ public struct ArchiveClient: Sendable {
     /// A decompressed index of all of Debian has some sixty megabytes.
     static let indexLimit: Int64 = 512 << 20
 
-    /// Where from.
+    /// Where Debian's suites come from.
     public let mirror: Mirror
     /// Where fetched indices are kept, by their SHA-256.
     public let cache: FilePath
-    private let keyring: Keyring
+    /// Who signs Debian's suites.
+    public let keyring: Keyring
     private let now: @Sendable () -> Int64
-    private let client: HTTPClient
+    private let transfer = ArchiveTransfer()
 
     /// A client of `mirror`.
     ///
     /// - Parameters:
-    ///   - keyring: who may sign.
+    ///   - keyring: who may sign Debian's suites.
     ///   - now: the time in seconds since 1970; the machine's clock unless given.
     public init(
         mirror: Mirror, cache: FilePath, keyring: Keyring = .debianArchive,
@@ -35,7 +36,6 @@ public struct ArchiveClient: Sendable {
         self.cache = cache
         self.keyring = keyring
         self.now = now ?? { Int64(time(nil)) }
-        client = HTTPClient()
     }
 
     /// `$XDG_CACHE_HOME/ballast`, or `~/.cache/ballast`.
@@ -47,73 +47,125 @@ public struct ArchiveClient: Sendable {
         return FilePath(variable("HOME") ?? "/var/tmp").appending(".cache").appending("ballast")
     }
 
-    /// The suite's Release file, verified.
-    public func release(ofSuite suite: String) async throws(DebianArchiveFault) -> ReleaseFile {
-        let address = "\(mirror.base(ofSuite: suite))/dists/\(suite)/InRelease"
-        let signed: [UInt8]
-        do {
-            signed = try client.get(address, limit: Self.releaseLimit, revalidate: true)
-        } catch {
-            throw DebianArchiveFault(
-                .transfer, "the suite '\(suite)' cannot be fetched",
-                remedy: error.code == .notFound ? "check the suite's name and the mirror" : nil, cause: error)
-        }
-        let text = try await keyring.verifiedText(of: signed, source: address)
-        return try ReleaseFile(
-            verified: text, suite: suite, source: address, digest: SHA256Digest(of: signed), now: now())
+    /// A suite of the Debian archive.
+    public func source(debianSuite suite: String, components: [String] = ["main"]) -> ArchiveSource {
+        ArchiveSource(debianSuite: suite, mirror: mirror, components: components, keyring: keyring)
     }
 
-    /// The packages of one component of the suite.
-    public func index(
-        of release: ReleaseFile, component: String, architecture: String
-    ) async throws(DebianArchiveFault) -> PackageIndex {
-        let directory = "\(mirror.base(ofSuite: release.suite))/dists/\(release.suite)"
-        let (path, compressed, plain) = try release.packages(
-            component: component, architecture: architecture, source: directory + "/InRelease")
-        guard plain.size <= Self.indexLimit, compressed.size <= plain.size + (1 << 16) else {
-            throw DebianArchiveFault(
-                .malformed, "an index of \(plain.size) bytes is too large", at: .path("\(directory)/\(path)"))
+    /// The Release file of `source`, verified: InRelease, or where there is none, Release with Release.gpg.
+    public func release(of source: ArchiveSource) async throws(DebianArchiveFault) -> ReleaseFile {
+        let address = "\(source.directory)/InRelease"
+        if let signed = try fetchRelease(address, of: source, isOptional: true) {
+            let verified = try await source.keyring.verify(signed, signature: nil, source: address)
+            return try ReleaseFile(
+                verified, of: source, address: address, digest: SHA256Digest(of: signed), now: now())
         }
-        let file = cache.appending("indices").appending("\(compressed.digest).xz")
-        let address =
-            release.hasByHash
-            ? "\(directory)/\(path.dropLast("Packages.xz".count))by-hash/SHA256/\(compressed.digest)"
-            : "\(directory)/\(path)"
+        let plain = "\(source.directory)/Release"
+        guard let text = try fetchRelease(plain, of: source, isOptional: false),
+            let signature = try fetchRelease(plain + ".gpg", of: source, isOptional: false)
+        else { throw missing(source, nil) }
+        let verified = try await source.keyring.verify(text, signature: signature, source: plain)
+        return try ReleaseFile(verified, of: source, address: plain, digest: SHA256Digest(of: text), now: now())
+    }
+
+    private func fetchRelease(
+        _ address: String, of source: ArchiveSource, isOptional: Bool
+    ) throws(DebianArchiveFault) -> [UInt8]? {
+        do throws(TransferFault) { return try transfer.get(address, limit: Self.releaseLimit) } catch {
+            if isOptional, error.code == .notFound { return nil }
+            throw missing(source, error)
+        }
+    }
+
+    private func missing(_ source: ArchiveSource, _ cause: TransferFault?) -> DebianArchiveFault {
+        DebianArchiveFault(
+            .transfer, "\(source.description) cannot be fetched", at: source.place,
+            remedy: cause?.code == .notFound
+                ? source.isDebian ? "check the suite's name and the mirror" : "check its 'uri' and 'suite'" : nil,
+            cause: cause)
+    }
+
+    /// The packages of one component of the suite, or with nil those of a flat archive.
+    public func index(
+        of release: ReleaseFile, component: String?, architecture: String
+    ) async throws(DebianArchiveFault) -> PackageIndex {
+        var text: [UInt8] = []
+        var address = ""
+        for file in try release.packages(component: component, architecture: architecture) {
+            address = "\(release.source.directory)/\(file.path)"
+            let part = try fetchIndex(file, of: release, at: address)
+            if !text.isEmpty, !text.suffix(2).elementsEqual("\n\n".utf8) { text += "\n\n".utf8 }
+            text += part
+        }
+        return PackageIndex(text: text, of: release, source: address)
+    }
+
+    private func fetchIndex(
+        _ index: ReleaseFile.PackagesFile, of release: ReleaseFile, at address: String
+    ) throws(DebianArchiveFault) -> [UInt8] {
+        let limit = index.plain?.size ?? Self.indexLimit
+        guard limit <= Self.indexLimit, index.file.size <= limit + (1 << 16) else {
+            throw DebianArchiveFault(.malformed, "an index of \(limit) bytes is too large", at: .path(address))
+        }
+        let file = cache.appending("indices").appending("\(index.file.digest)")
         do {
             try file.removingLastComponent().makeDirectories()
-            if try !file.exists || SHA256Digest.ofFile(file).digest != compressed.digest {
+            if try !file.exists || SHA256Digest.ofFile(file).digest != index.file.digest {
                 try file.removeTree()
-                try client.download(address, to: file, size: compressed.size, digest: compressed.digest)
+                try download(index, to: file, hasByHash: release.hasByHash, from: address)
             }
         } catch let fault as TransferFault where fault.code == .digestMismatch || fault.code == .wrongSize {
             throw DebianArchiveFault(
                 .digestMismatch,
-                "the index is not the one that the signed Release file names (SHA-256 \(compressed.digest))",
-                at: .path("\(directory)/\(path)"),
+                "the index is not the one that the signed Release file names (SHA-256 \(index.file.digest))",
+                at: .path(address),
                 remedy: "try again in a few minutes or use another mirror; nothing was written", cause: fault)
         } catch {
-            throw DebianArchiveFault(.transfer, "an index of '\(release.suite)' cannot be fetched", cause: error)
+            throw DebianArchiveFault(
+                .transfer, "an index of \(release.source.description) cannot be fetched", at: release.source.place,
+                cause: error)
         }
-        let text = try await decompress(file, to: plain)
-        return try PackageIndex(
-            text: text, suite: release.suite, priority: release.priority, source: "\(directory)/\(path)")
-    }
-
-    private func decompress(_ file: FilePath, to plain: ReleaseFile.Index) async throws(DebianArchiveFault) -> [UInt8] {
         let text: [UInt8]
-        do {
+        do throws(ArchiveFault) {
             // The limit is what the signed file promises, so that a bomb ends there.
-            text = try await Command("xz", ["--decompress", "--stdout", "--", file.string])
-                .run(outputLimit: Int(plain.size) + 1).output
+            text = try Self.decompress(file, isEmpty: index.file.size == 0, limit: Int(limit))
         } catch {
             throw DebianArchiveFault(
                 .malformed, "the index cannot be decompressed", at: .path(file.string), cause: error)
         }
-        guard Int64(text.count) == plain.size, SHA256Digest(of: text) == plain.digest else {
+        if let plain = index.plain, Int64(text.count) != plain.size || SHA256Digest(of: text) != plain.digest {
             throw DebianArchiveFault(
                 .digestMismatch, "the decompressed index is not the one that the signed Release file names",
                 at: .path(file.string))
         }
         return text
     }
+
+    /// From where an archive keeps it under its digest, and else from its usual place.
+    private func download(
+        _ index: ReleaseFile.PackagesFile, to file: FilePath, hasByHash: Bool, from address: String
+    ) throws(TransferFault) {
+        let (size, digest) = (index.file.size, index.file.digest)
+        if hasByHash {
+            let directory = address.prefix { _ in true }.dropLast(address.split(separator: "/").last?.count ?? 0)
+            do throws(TransferFault) {
+                return try transfer.download(
+                    "\(directory)by-hash/SHA256/\(digest)", to: file, size: size, digest: digest)
+            } catch {
+                guard error.code == .notFound else { throw error }
+            }
+        }
+        try transfer.download(address, to: file, size: size, digest: digest)
+    }
+
+    private static func decompress(_ file: FilePath, isEmpty: Bool, limit: Int) throws(ArchiveFault) -> [UInt8] {
+        if isEmpty { return [] }
+        var reader = try ArchiveReader.open(file, format: .raw)
+        return try reader.next() == nil ? [] : try reader.contents(limit: limit)
+    }
+}
+
+extension ArchiveSource {
+    /// As messages call it.
+    var description: String { isDebian ? "the suite '\(name)'" : "the archive '\(name)'" }
 }

@@ -22,6 +22,17 @@ package enum ArchiveDate {
         return "\(year)-\(two(month))-\(two(day))T\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))Z"
     }
 
+    /// `Sat, 21 Nov 2026 00:53:03 UTC`, as Release files have it.
+    package static func releaseText(_ seconds: Int64) -> String {
+        let (days, rest) = (seconds / 86_400, seconds % 86_400)
+        let (year, month, day) = date(days: days)
+        func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        // 1 January 1970 was a Thursday.
+        let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][Int(days % 7)]
+        return "\(weekday), \(two(day)) \(months[Int(month) - 1]) \(year) "
+            + "\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60)) UTC"
+    }
+
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     // The proleptic Gregorian calendar in eras of 400 years, each begun on 1 March so that the leap day comes last

@@ -1,21 +1,29 @@
 import Fault
 import Manifest
 
-/// The one version of each package that may be chosen: as apt has it, the highest version of the highest-ranked suite, and
-/// of suites that have the same one the first. What an old lock holds fast stays at its version.
+/// The one version of each package that may be chosen, as apt has it: the highest version of the highest priority, and of
+/// suites that have the same one the first. What an old lock holds fast stays as it is, and what is asked for by version or
+/// suite is that one.
 struct Candidates {
     private(set) var entries: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
+    private let odd: [String: DebianArchiveFault]
 
     /// - Parameters:
-    ///   - held: versions that must stay, by name.
+    ///   - held: packages that must stay, by name.
+    ///   - choices: which version is wanted, by name.
     ///   - compare: compares two versions; negative where the first is older.
     init(
-        _ indices: [PackageIndex], held: [String: String], compare: (String, String) -> Int
+        _ indices: [PackageIndex], held: [String: LockedPackage], choices: [String: PackageRequest.Choice],
+        place: (String) -> Place?, compare: (String, String) -> Int
     ) throws(DebianArchiveFault) {
         entries.reserveCapacity(indices.reduce(0) { $0 + $1.entries.count })
         for (position, index) in indices.enumerated() {
             for entry in index.entries {
-                if let version = held[entry.name], version != entry.version { continue }
+                if let kept = held[entry.name] {
+                    guard kept.version == entry.version, kept.digest == entry.digest else { continue }
+                } else if let choice = choices[entry.name], !Self.fits(entry, index, choice) {
+                    continue
+                }
                 guard let present = entries[entry.name] else {
                     entries[entry.name] = (entry, position)
                     continue
@@ -28,15 +36,50 @@ struct Candidates {
                 }
             }
         }
+        odd = indices.reduce(into: [:]) { $0.merge($1.odd) { first, _ in first } }
         let gone = held.filter { entries[$0.key] == nil }.sorted { $0.key < $1.key }
         guard gone.isEmpty else {
-            let list = gone.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+            let list = gone.map { "\($0.key) \($0.value.version)" }.joined(separator: ", ")
             throw DebianArchiveFault(
                 .versionGone, "the archive no longer has what the lock holds: \(list)",
                 remedy:
                     "move these too (\(gone.map { "--update \($0.key)" }.joined(separator: " "))) or lock everything anew"
             )
         }
+        for (name, choice) in choices.sorted(by: { $0.key < $1.key }) where entries[name] == nil {
+            throw Self.absence(of: name, choice, indices, at: place(name))
+        }
+    }
+
+    private static func fits(
+        _ entry: PackageIndex.Entry, _ index: PackageIndex, _ choice: PackageRequest.Choice
+    ) -> Bool {
+        switch choice {
+        case .version(let version): entry.version == version
+        case .suite(let suite): index.names.contains(suite)
+        }
+    }
+
+    /// Says what there is instead of what was asked for.
+    private static func absence(
+        of name: String, _ choice: PackageRequest.Choice, _ indices: [PackageIndex], at place: Place?
+    ) -> DebianArchiveFault {
+        let there = indices.flatMap { index in
+            index.entries.filter { $0.name == name }.map { "\($0.version) (\(index.suite))" }
+        }
+        let what =
+            switch choice {
+            case .version(let version): "no suite has '\(name)' \(version)"
+            case .suite(let suite):
+                indices.contains { $0.names.contains(suite) }
+                    ? "'\(suite)' has no package '\(name)'"
+                    : "'\(name)' is asked for from '\(suite)', which is none of the suites and archives"
+            }
+        return DebianArchiveFault(
+            .unknownPackage, what, at: place,
+            remedy: there.isEmpty
+                ? "correct it, or 'distribution.suites' and 'distribution.archives'"
+                : "there is \(there.prefix(8).joined(separator: ", "))")
     }
 
     subscript(name: String) -> PackageIndex.Entry? { entries[name]?.entry }
@@ -52,7 +95,12 @@ struct Candidates {
     /// - Parameter place: where the manifest names one.
     func require(_ names: [String], place: (String) -> Place?) throws(DebianArchiveFault) {
         let faults = names.filter { entries[$0] == nil }.map { name in
-            DebianArchiveFault(
+            if let fault = odd[name] {
+                return DebianArchiveFault(
+                    .malformed, "the archive's entry of '\(name)' cannot be used", at: place(name),
+                    remedy: "tell whoever runs the archive", cause: fault)
+            }
+            return DebianArchiveFault(
                 .unknownPackage, "the suites have no package '\(name)'", at: place(name),
                 remedy: Spelling.nearest(to: name, among: entries.keys).map { "did you mean '\($0)'?" }
                     ?? "correct it, or 'distribution.suites' and 'distribution.components'")

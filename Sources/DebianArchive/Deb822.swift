@@ -13,6 +13,9 @@ public struct Deb822Parser {
     private let allowsComments: Bool
     private var position = 0
     private var line = 0
+    private var paragraphStart = 0
+    /// Whether the end of the current paragraph has been read.
+    private var hasEnded = false
 
     /// A parser of `text`, which errors name `source`.
     ///
@@ -27,6 +30,8 @@ public struct Deb822Parser {
     public mutating func next() throws(DebianArchiveFault) -> Deb822Paragraph? {
         var fields: [Deb822Paragraph.Field] = []
         var firstLine = 0
+        var hasBegun = false
+        hasEnded = false
         while position < text.count {
             let start = position
             let end = endOfLine(from: start)
@@ -34,8 +39,11 @@ public struct Deb822Parser {
             line += 1
             if isBlank(start..<end) {
                 if fields.isEmpty { continue }
+                hasEnded = true
                 break
             }
+            if !hasBegun { paragraphStart = start }
+            hasBegun = true
             if allowsComments, text[start] == UInt8(ascii: "#") { continue }
             if text[start] == 0x20 || text[start] == 0x09 {
                 guard let last = fields.indices.last else {
@@ -53,6 +61,22 @@ public struct Deb822Parser {
         let paragraph = Deb822Paragraph(text: text, fields: fields, line: firstLine, source: source)
         try paragraph.refuseRepetition()
         return paragraph
+    }
+
+    /// Goes on after the paragraph that a fault ended, and returns the name of its package where it has one.
+    mutating func skipParagraph() -> String {
+        while !hasEnded, position < text.count {
+            let end = endOfLine(from: position)
+            hasEnded = isBlank(position..<end)
+            position = min(end + 1, text.count)
+            line += 1
+        }
+        let field = Array("\nPackage: ".utf8)
+        let paragraph = [0x0A] + text[paragraphStart..<position]
+        for index in paragraph.indices where paragraph[index...].starts(with: field) {
+            return String(decoding: paragraph[(index + field.count)...].prefix { $0 != 0x0A }, as: UTF8.self)
+        }
+        return ""
     }
 
     private func malformed(_ what: String) -> DebianArchiveFault {

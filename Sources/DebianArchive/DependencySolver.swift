@@ -1,6 +1,7 @@
 import CSolv
 package import Fault
 import Glibc
+package import Manifest
 
 /// libsolv's pool, freed with the last reference to it.
 private final class PoolHandle {
@@ -46,15 +47,20 @@ package struct DependencySolver {
     private let suites: [String]
     /// Names whose version an old lock keeps.
     let held: Set<String>
+    private let indices: [PackageIndex]
 
     /// Valid as long as this value lives.
     var pool: UnsafeMutablePointer<Pool> { handle.pointer }
 
     /// A solver over `indices`, whose order is that of the suites.
     ///
-    /// - Parameter held: versions that must stay, by name.
+    /// - Parameters:
+    ///   - held: packages that must stay, by name.
+    ///   - choices: which version is wanted, by name.
+    ///   - place: where a name is asked for.
     package init(
-        _ indices: [PackageIndex], architecture: String, held: [String: String] = [:]
+        _ indices: [PackageIndex], architecture: String, held: [String: LockedPackage] = [:],
+        choices: [String: PackageRequest.Choice] = [:], place: (String) -> Place? = { _ in nil }
     ) throws(DebianArchiveFault) {
         guard let handle = PoolHandle() else {
             throw DebianArchiveFault(.system, "libsolv cannot be set up")
@@ -67,7 +73,10 @@ package struct DependencySolver {
         self.handle = handle
         suites = indices.map(\.suite)
         self.held = Set(held.keys)
-        candidates = try Candidates(indices, held: held) { Int(pool_evrcmp_str(pool, $0, $1, Int32(EVRCMP_COMPARE))) }
+        self.indices = indices
+        candidates = try Candidates(indices, held: held, choices: choices, place: place) {
+            Self.compare($0, $1, in: pool)
+        }
         for (position, index) in indices.enumerated() { try add(index, position: position) }
         pool_createwhatprovides(pool)
     }
@@ -139,6 +148,39 @@ package struct DependencySolver {
         return packages.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
     }
 
+    private static func compare(_ first: String, _ second: String, in pool: UnsafeMutablePointer<Pool>) -> Int {
+        Int(pool_evrcmp_str(pool, first, second, Int32(EVRCMP_COMPARE)))
+    }
+
+    /// What packages that are asked for by suite need and no candidate is: versions of the same suite, as apt-get(8) has it
+    /// for `NAME/SUITE`.
+    package func additions(to choices: [String: PackageRequest.Choice]) -> [String: PackageRequest.Choice] {
+        var additions: [String: PackageRequest.Choice] = [:]
+        for (name, choice) in choices {
+            guard case .suite(let suite) = choice, let entry = candidates[name] else { continue }
+            for group in entry.dependencies.split(separator: ",") {
+                let alternatives = group.split(separator: "|").map(String.init)
+                guard alternatives.allSatisfy({ Self.providers(of: $0.trimmed, in: pool).isEmpty }) else { continue }
+                let found = alternatives.compactMap { other(satisfying: $0.trimmed, in: suite) }.first
+                if let found, choices[found] == nil, !held.contains(found) { additions[found] = .suite(suite) }
+            }
+        }
+        return additions
+    }
+
+    /// A package of `suite` that satisfies an alternative by its own name.
+    private func other(satisfying alternative: String, in suite: String) -> String? {
+        let relation = Relation(alternative)
+        let isThere = indices.contains { index in
+            index.names.contains(suite)
+                && index.entries.contains { entry in
+                    entry.name == relation.name
+                        && relation.accepts(entry.version) { Self.compare($0, $1, in: pool) }
+                }
+        }
+        return isThere ? relation.name : nil
+    }
+
     func text(_ id: Id) -> String { pool_id2str(pool, id).map { String(cString: $0) } ?? "" }
 
     func name(of solvable: Id) -> String {
@@ -160,28 +202,69 @@ package struct DependencySolver {
         return names
     }
 
-    /// Debian policy, section 7.1: `name[:arch] [(operator version)]`.
     private static func relation(_ alternative: String, in pool: UnsafeMutablePointer<Pool>) -> Id? {
-        let name = alternative.prefix { $0 != " " && $0 != "(" && $0 != ":" && $0 != "[" && $0 != "<" }
-        guard !name.isEmpty else { return nil }
-        let nameId = pool_str2id(pool, String(name), 1)
-        guard let open = alternative.firstIndex(of: "("), let close = alternative.lastIndex(of: ")"), open < close
-        else {
-            return nameId
+        let relation = Relation(alternative)
+        guard !relation.name.isEmpty else { return nil }
+        let name = pool_str2id(pool, relation.name, 1)
+        guard let limit = relation.limit else { return name }
+        let flags: Int32 =
+            switch limit.sign {
+            case .less: REL_LT
+            case .atMost: REL_LT | REL_EQ
+            case .equal: REL_EQ
+            case .atLeast: REL_GT | REL_EQ
+            case .greater: REL_GT
+            }
+        return pool_rel2id(pool, name, pool_str2id(pool, limit.version, 1), flags, 1)
+    }
+}
+
+/// One alternative of a dependency (Debian policy, section 7.1): `name[:arch] [(operator version)]`.
+struct Relation {
+    enum Sign: String {
+        case less = "<<"
+        case atMost = "<="
+        case equal = "="
+        case atLeast = ">="
+        case greater = ">>"
+    }
+
+    let name: String
+    let limit: (sign: Sign, version: String)?
+
+    init(_ text: String) {
+        name = String(text.prefix { !" (:[<\n\t".contains($0) })
+        guard let open = text.firstIndex(of: "("), let close = text.lastIndex(of: ")"), open < close else {
+            limit = nil
+            return
         }
-        let inside = alternative[alternative.index(after: open)..<close]
+        let inside = text[text.index(after: open)..<close].drop { $0 == " " }
         let sign = inside.prefix { "<>=".contains($0) }
         let version = inside.dropFirst(sign.count).filter { $0 != " " }
-        let flags: Int32 =
-            switch sign {
-            case "<<": REL_LT
-            case "<=", "<": REL_LT | REL_EQ
-            case "=": REL_EQ
-            case ">=", ">": REL_GT | REL_EQ
-            case ">>": REL_GT
-            default: 0
-            }
-        guard flags != 0 else { return nil }
-        return pool_rel2id(pool, nameId, pool_str2id(pool, String(version), 1), flags, 1)
+        // The single signs are obsolete, and mean what the double ones with `=` do.
+        let known = Sign(rawValue: sign == "<" ? "<=" : sign == ">" ? ">=" : String(sign))
+        limit = known.map { ($0, version) }
+    }
+
+    /// Whether a package of this version satisfies it.
+    func accepts(_ version: String, _ compare: (String, String) -> Int) -> Bool {
+        guard let limit else { return true }
+        let order = compare(version, limit.version)
+        return switch limit.sign {
+        case .less: order < 0
+        case .atMost: order <= 0
+        case .equal: order == 0
+        case .atLeast: order >= 0
+        case .greater: order > 0
+        }
+    }
+}
+
+extension String {
+    /// Without the space around it.
+    fileprivate var trimmed: String {
+        var text = drop(while: \.isWhitespace)
+        while text.last?.isWhitespace == true { text.removeLast() }
+        return String(text)
     }
 }

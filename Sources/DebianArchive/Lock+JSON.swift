@@ -6,9 +6,10 @@ public import SystemPackage
 
 extension Lock {
     /// The version of the file format.
-    private static let format = 1
+    private static let format = 2
     private static let sizeLimit = 32 << 20
     private static let packageLimit = 100_000
+    private static let accountLimit = 10_000
 
     /// The lock as a file's text: sorted, one package a line, and with a digest of its own, so that a change by hand or a
     /// wrongly resolved merge is noticed.
@@ -20,10 +21,22 @@ extension Lock {
 
     private var unsealed: [String: JSONValue] {
         [
+            "accounts": [
+                "groups": .array(
+                    accounts.groups.sorted { $0.key < $1.key }.map { name, gid in
+                        ["gid": .integer(Int64(gid)), "name": .string(name)]
+                    }),
+                "users": .array(
+                    accounts.users.sorted { $0.key < $1.key }.map { name, user in
+                        [
+                            "gid": .integer(Int64(user.gid)), "name": .string(name),
+                            "uid": .integer(Int64(user.uid)),
+                        ]
+                    }),
+            ],
             "architecture": .string(architecture),
             "epoch": .integer(epoch),
             "format": .integer(Int64(Self.format)),
-            "manifest": .string(manifestDigest.description),
             "packages": .array(
                 packages.map { package in
                     [
@@ -33,11 +46,13 @@ extension Lock {
                         "version": .string(package.version),
                     ]
                 }),
+            "request": .string(requestDigest.description),
             "suites": .array(
                 suites.map { suite in
                     [
                         "date": .string(ArchiveDate.text(suite.date)), "epoch": .integer(suite.date),
-                        "inrelease": .string(suite.digest.description), "name": .string(suite.name),
+                        "keys": .array(suite.keys.map { .string($0) }), "name": .string(suite.name),
+                        "sha256": .string(suite.digest.description),
                     ]
                 }),
         ]
@@ -97,11 +112,11 @@ extension Lock {
             throw try root.field("format").unexpected("this version of Ballast reads format \(Self.format)")
         }
         try root.refuseMembers(except: [
-            "architecture", "digest", "epoch", "format", "manifest", "packages", "suites",
+            "accounts", "architecture", "digest", "epoch", "format", "packages", "request", "suites",
         ])
         let architecture = try root.field("architecture").string()
         let suites = try root.field("suites").elements(atMost: 64).map(Self.suite)
-        let names = Set(suites.map(\.name))
+        let names = Set(suites.map(\.name) + [LocalPackages.suite])
         var packages: [LockedPackage] = []
         var seen: [String: String] = [:]
         for cursor in try root.field("packages").elements(atMost: Self.packageLimit) {
@@ -121,7 +136,8 @@ extension Lock {
         }
         self.init(
             architecture: architecture, suites: suites, packages: packages,
-            manifestDigest: try Self.digest(root.field("manifest")))
+            accounts: try Self.accounts(root.field("accounts")),
+            requestDigest: try Self.digest(root.field("request")))
         guard try root.field("epoch").integer() == epoch else {
             throw try root.field("epoch").unexpected("is not the date of the newest suite, \(epoch)")
         }
@@ -137,13 +153,36 @@ extension Lock {
     }
 
     private static func suite(_ cursor: JSONCursor) throws -> LockedSuite {
-        try cursor.refuseMembers(except: ["date", "epoch", "inrelease", "name"])
+        try cursor.refuseMembers(except: ["date", "epoch", "keys", "name", "sha256"])
         let date = Int64(try cursor.field("epoch").integer())
         guard try cursor.field("date").string() == ArchiveDate.text(date) else {
             throw try cursor.field("date").unexpected("is not what 'epoch' says, \(ArchiveDate.text(date))")
         }
         return LockedSuite(
-            name: try cursor.field("name").string(), date: date, digest: try digest(cursor.field("inrelease")))
+            name: try cursor.field("name").string(), date: date, digest: try digest(cursor.field("sha256")),
+            keys: try cursor.field("keys").elements(atMost: 64).map { try $0.string() })
+    }
+
+    private static func accounts(_ cursor: JSONCursor) throws -> LockedAccounts {
+        try cursor.refuseMembers(except: ["groups", "users"])
+        func number(_ cursor: JSONCursor) throws -> UInt32 { UInt32(try cursor.integer(in: 0...Int(UInt32.max) - 1)) }
+        var accounts = LockedAccounts()
+        for user in try cursor.field("users").elements(atMost: accountLimit) {
+            try user.refuseMembers(except: ["gid", "name", "uid"])
+            let numbers = LockedAccounts.User(uid: try number(user.field("uid")), gid: try number(user.field("gid")))
+            let name = try user.field("name").string()
+            guard accounts.users.updateValue(numbers, forKey: name) == nil else {
+                throw user.unexpected("the user '\(name)' stands twice")
+            }
+        }
+        for group in try cursor.field("groups").elements(atMost: accountLimit) {
+            try group.refuseMembers(except: ["gid", "name"])
+            let name = try group.field("name").string()
+            guard accounts.groups.updateValue(try number(group.field("gid")), forKey: name) == nil else {
+                throw group.unexpected("the group '\(name)' stands twice")
+            }
+        }
+        return accounts
     }
 
     private static func package(_ cursor: JSONCursor) throws -> LockedPackage {

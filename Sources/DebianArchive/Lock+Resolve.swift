@@ -1,62 +1,141 @@
 import Cryptography
 public import Fault
+import FileIO
 public import Manifest
 
 extension Lock {
-    /// Finds the packages of `manifest` in the archive: what it asks for, its kernel, what every Debian system has, and what
+    /// Finds the packages of `manifest` in its archives: what it asks for, its kernel, what every Debian system has, and what
     /// all of them depend on.
     ///
     /// - Parameters:
-    ///   - suites: instead of the manifest's own.
-    ///   - previous: a lock whose versions are kept, except for those of `updates`.
+    ///   - suites: Debian's suites instead of the manifest's own.
+    ///   - previous: a lock whose packages are kept, except for those of `updates`, also where the archive has dropped their
+    ///     versions and the cache or a mirror still has the bytes. Its accounts are kept.
     ///   - updates: names that move to the archive's version.
     public static func resolve(
         _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, keeping previous: Lock? = nil,
         updating updates: [String] = []
     ) async throws(DebianArchiveFault) -> Lock {
-        var suites = suites ?? manifest.distribution.suites
-        var seen: Set<String> = []
-        suites.removeAll { !seen.insert($0).inserted }
-        guard !suites.isEmpty else {
-            throw DebianArchiveFault(
-                .wrongSuite, "no suite is named", remedy: "name one in distribution.suites or with --suites")
-        }
+        if let previous { try require(updates, in: previous) }
+        let sources = try sources(manifest, suites: suites, from: archive)
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
-        for suite in suites {
-            let release = try await archive.release(ofSuite: suite)
+        let local = try LocalPackages(manifest)
+        if !manifest.packages.local.isEmpty { indices.append(local.index) }
+        for source in sources {
+            let release = try await archive.release(of: source)
             releases.append(release)
-            for component in manifest.distribution.components {
+            for component in source.isFlat ? [nil] : source.components.map(Optional.some) {
                 indices.append(
                     try await archive.index(
                         of: release, component: component, architecture: manifest.architecture.rawValue))
             }
         }
-        var held: [String: String] = [:]
-        for package in previous?.packages ?? [] where !updates.contains(package.name) {
-            held[package.name] = package.version
+        let cache = PackageCache(archive.cache)
+        let held = (previous?.packages ?? []).filter {
+            $0.suite != LocalPackages.suite && !updates.contains($0.name)
         }
-        if let previous,
-            let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } })
-        {
-            throw DebianArchiveFault(
-                .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
-                remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
-                    "did you mean '\($0)'?"
-                } ?? "name a package that the lock has; a new one comes by 'packages.install' and a new lock")
-        }
-        let solver = try DependencySolver(indices, architecture: manifest.architecture.rawValue, held: held)
-        let packages = try solver.solve(
-            .init(
-                install: manifest.packages.install + [manifest.kernel.package], refuse: manifest.packages.remove,
-                installsRecommends: manifest.packages.installsRecommends,
-                place: { name in
-                    manifest.place(of: "packages.install", element: name)
-                        ?? (name == manifest.kernel.package ? manifest.place(of: "kernel.package") : nil)
-                }, placeOfRefusal: { manifest.place(of: "packages.remove", element: $0) }))
+        indices += try await keptIndices(
+            held, beside: indices, in: cache,
+            from: PackageSources(mirror: archive.mirror, archives: manifest.distribution.archives))
+
+        let packages = try solve(manifest, indices, held: held)
+        try cache.add(packages.filter { $0.suite == LocalPackages.suite }, from: local)
+        var suites = releases.map(LockedSuite.init)
+        // What was kept of a suite that is not looked at any more is still of that suite.
+        let left = Set(packages.map(\.suite)).subtracting(suites.map(\.name))
+        suites += (previous?.suites ?? []).filter { left.contains($0.name) }
         return Lock(
-            architecture: manifest.architecture.rawValue,
-            suites: releases.map { LockedSuite(name: $0.suite, date: $0.date, digest: $0.digest) },
-            packages: packages, manifestDigest: manifest.digest)
+            architecture: manifest.architecture.rawValue, suites: suites, packages: packages,
+            accounts: previous?.accounts ?? LockedAccounts(), requestDigest: manifest.requestDigest)
+    }
+
+    private static func require(_ updates: [String], in previous: Lock) throws(DebianArchiveFault) {
+        guard let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } }) else {
+            return
+        }
+        throw DebianArchiveFault(
+            .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
+            remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
+                "did you mean '\($0)'?"
+            } ?? "name a package that the lock has; a new one comes by 'packages.install' and a new lock")
+    }
+
+    /// Debian's suites, then the manifest's archives.
+    private static func sources(
+        _ manifest: Manifest, suites: [String]?, from archive: ArchiveClient
+    ) throws(DebianArchiveFault) -> [ArchiveSource] {
+        var seen: Set<String> = []
+        let suites = (suites ?? manifest.distribution.suites).filter { seen.insert($0).inserted }
+        guard !suites.isEmpty else {
+            throw DebianArchiveFault(
+                .wrongSuite, "no suite is named", remedy: "name one in distribution.suites or with --suites")
+        }
+        seen.insert(LocalPackages.suite)
+        if let double = manifest.distribution.archives.first(where: { seen.contains($0.name) }) {
+            throw DebianArchiveFault(
+                .wrongSuite,
+                "an archive cannot have the name '\(double.name)', which \(double.name == LocalPackages.suite ? "stands for packages.local" : "one of the suites has")",
+                at: double.place, remedy: "choose another name")
+        }
+        return suites.map { archive.source(debianSuite: $0, components: manifest.distribution.components) }
+            + manifest.distribution.archives.map { ArchiveSource($0) }
+    }
+
+    private static func solve(
+        _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage]
+    ) throws(DebianArchiveFault) -> [LockedPackage] {
+        let requests = manifest.packages.install.map { (text: $0, request: PackageRequest($0)) }
+        let texts = Dictionary(requests.map { ($0.request.name, $0.text) }) { first, _ in first }
+        func place(_ name: String) -> Place? {
+            texts[name].flatMap { manifest.place(of: "packages.install", element: $0) }
+                ?? (name == manifest.kernel.package ? manifest.place(of: "kernel.package") : nil)
+        }
+        var choices = Dictionary(
+            requests.compactMap { entry in entry.request.choice.map { (entry.request.name, $0) } }
+        ) { first, _ in first }
+        // What is asked for by version is not what an old lock has.
+        let kept = Dictionary(
+            held.filter { package in
+                if case .version(let version)? = choices[package.name] { version == package.version } else { true }
+            }.map { ($0.name, $0) }
+        ) { first, _ in first }
+        let request = DependencySolver.Request(
+            install: requests.map(\.request.name) + [manifest.kernel.package], refuse: manifest.packages.remove,
+            installsRecommends: manifest.packages.installsRecommends, place: place,
+            placeOfRefusal: { manifest.place(of: "packages.remove", element: $0) })
+        while true {
+            let solver = try DependencySolver(
+                indices, architecture: manifest.architecture.rawValue, held: kept, choices: choices, place: place)
+            let additions = solver.additions(to: choices)
+            if additions.isEmpty { return try solver.solve(request) }
+            choices.merge(additions) { first, _ in first }
+        }
+    }
+
+    /// Indices of what the lock holds and no archive names any more, read out of the packages themselves.
+    private static func keptIndices(
+        _ held: [LockedPackage], beside indices: [PackageIndex], in cache: PackageCache, from sources: PackageSources
+    ) async throws(DebianArchiveFault) -> [PackageIndex] {
+        let names = Set(held.map(\.name))
+        var there: Set<SHA256Digest> = []
+        for index in indices {
+            for entry in index.entries where names.contains(entry.name) { there.insert(entry.digest) }
+        }
+        var texts: [String: String] = [:]
+        for package in held where !there.contains(package.digest) {
+            do throws(DebianArchiveFault) { try await cache.fetch([package], from: sources) } catch {
+                // The solver says so where it is needed.
+                guard error.code != .digestMismatch else { throw error }
+                continue
+            }
+            texts[package.suite, default: ""] += LocalPackages.paragraph(
+                of: try DebianPackageFile(cache.path(of: package)), path: package.path, size: package.size,
+                digest: package.digest)
+        }
+        return texts.sorted { $0.key < $1.key }.map { suite, text in
+            PackageIndex(
+                text: Array(text.utf8), suite: suite, priority: 1, source: "the cache's packages of '\(suite)'")
+        }
     }
 }

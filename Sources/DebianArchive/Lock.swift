@@ -1,5 +1,6 @@
 public import Cryptography
 public import Fault
+public import Manifest
 
 /// The exact packages of an image: the only thing a build may read packages by.
 public struct Lock: Sendable, Hashable {
@@ -9,17 +10,21 @@ public struct Lock: Sendable, Hashable {
     public var suites: [LockedSuite]
     /// The packages, sorted by name.
     public var packages: [LockedPackage]
-    /// The digest of the manifest that this lock was made for.
-    public var manifestDigest: SHA256Digest
+    /// The numbers of users and groups, as the first build that had them gave them.
+    public var accounts: LockedAccounts
+    /// The digest of what chose the packages: see `Manifest.requestDigest`.
+    public var requestDigest: SHA256Digest
 
     /// A lock of `packages`, in any order.
     public init(
-        architecture: String, suites: [LockedSuite], packages: [LockedPackage], manifestDigest: SHA256Digest
+        architecture: String, suites: [LockedSuite], packages: [LockedPackage],
+        accounts: LockedAccounts = LockedAccounts(), requestDigest: SHA256Digest
     ) {
         self.architecture = architecture
         self.suites = suites
         self.packages = packages.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-        self.manifestDigest = manifestDigest
+        self.accounts = accounts
+        self.requestDigest = requestDigest
     }
 
     /// The date of the newest suite in seconds since 1970: SOURCE_DATE_EPOCH of every build from this lock.
@@ -28,13 +33,19 @@ public struct Lock: Sendable, Hashable {
     /// The bytes of all packages together.
     public var downloadSize: Int64 { packages.reduce(0) { $0 + $1.size } }
 
-    /// Refuses a lock that was made for another manifest.
+    /// The names of the Debian suites that were looked at.
+    public func debianSuites(of manifest: Manifest) -> [String] {
+        let others = Set(manifest.distribution.archives.map(\.name))
+        return suites.map(\.name).filter { !others.contains($0) }
+    }
+
+    /// Refuses a lock whose packages were chosen for something else than the manifest asks for.
     public func requireFresh(
         for digest: SHA256Digest, path: String, of manifest: String = "MANIFEST"
     ) throws(DebianArchiveFault) {
-        guard digest == manifestDigest else {
+        guard digest == requestDigest else {
             throw DebianArchiveFault(
-                .lockStale, "the manifest has changed since this lock was made", at: .path(path),
+                .lockStale, "what the manifest says of packages has changed since this lock was made", at: .path(path),
                 remedy: "run 'ballast lock \(manifest)' again")
         }
     }
@@ -46,14 +57,21 @@ public struct LockedSuite: Sendable, Hashable {
     public var name: String
     /// The date of its Release file, in seconds since 1970.
     public var date: Int64
-    /// The SHA-256 of its InRelease file.
+    /// The SHA-256 of its InRelease or Release file.
     public var digest: SHA256Digest
+    /// The fingerprints of the primary keys that signed it.
+    public var keys: [String]
 
-    /// A suite of the name, date and digest.
-    public init(name: String, date: Int64, digest: SHA256Digest) {
+    /// A suite of the name, date and digest, signed by these keys.
+    public init(name: String, date: Int64, digest: SHA256Digest, keys: [String]) {
         self.name = name
         self.date = date
         self.digest = digest
+        self.keys = keys
+    }
+
+    init(_ release: ReleaseFile) {
+        self.init(name: release.suite, date: release.date, digest: release.digest, keys: release.signers)
     }
 }
 
@@ -65,13 +83,13 @@ public struct LockedPackage: Sendable, Hashable {
     public var version: String
     /// Its architecture, or `all`.
     public var architecture: String
-    /// Where it is, relative to the mirror's base address.
+    /// Where it is, relative to the archive's base address.
     public var path: String
     /// Its length in bytes.
     public var size: Int64
     /// Its SHA-256.
     public var digest: SHA256Digest
-    /// The suite it was found in, which says from which mirror it comes.
+    /// The suite or archive it was found in, which says where it comes from; `local` for a file beside the manifest.
     public var suite: String
 
     /// A package of these properties; `Lock.load` checks them, this does not.

@@ -2,6 +2,7 @@ import Cryptography
 import Dispatch
 public import Fault
 import FileIO
+public import Manifest
 import Synchronization
 public import SystemPackage
 import Transfer
@@ -10,7 +11,7 @@ import Transfer
 public struct PackageCache: Sendable {
     /// `CACHE/sha256/ab/abcdef….deb`.
     public let directory: FilePath
-    private let client = HTTPClient()
+    private let transfer = ArchiveTransfer()
     /// A mirror's answer takes longer than its bytes, so that a few at a time fill the line.
     private static let width = 4
 
@@ -25,12 +26,55 @@ public struct PackageCache: Sendable {
         return directory.appending(String(digest.prefix(2))).appending("\(digest).deb")
     }
 
-    /// The packages of `lock` that are not here yet, by name and size alone.
-    public func missing(of lock: Lock) -> [LockedPackage] {
-        lock.packages.filter { (try? FileStatus(of: path(of: $0)))?.size != $0.size }
+    /// Those of `packages` that are not here yet, by name and size alone.
+    public func missing(of packages: [LockedPackage]) -> [LockedPackage] {
+        packages.filter { (try? FileStatus(of: path(of: $0)))?.size != $0.size }
     }
 
-    /// Makes sure that all packages of `lock` are here and are what it names. Nothing else is ever asked of the mirror.
+    /// Refuses a lock of which a local package is not beside the manifest any more.
+    public func checkLocal(_ lock: Lock, of manifest: Manifest) throws(DebianArchiveFault) {
+        let wanted = lock.packages.filter { $0.suite == LocalPackages.suite }
+        guard !wanted.isEmpty else { return }
+        let local = try LocalPackages(manifest)
+        for package in wanted { _ = try Self.file(of: package, in: local) }
+    }
+
+    /// Takes over from beside the manifest those local packages of `packages` that are not here.
+    public func addLocal(_ packages: [LockedPackage], of manifest: Manifest) throws(DebianArchiveFault) {
+        let wanted = missing(of: packages).filter { $0.suite == LocalPackages.suite }
+        guard !wanted.isEmpty else { return }
+        try add(wanted, from: try LocalPackages(manifest))
+    }
+
+    private static func file(
+        of package: LockedPackage, in local: LocalPackages
+    ) throws(DebianArchiveFault) -> FilePath {
+        guard let file = local.files[package.digest] else {
+            throw DebianArchiveFault(
+                .lockStale,
+                "no file of 'packages.local' is the '\(package.name)' \(package.version) that the lock names (SHA-256 "
+                    + "\(package.digest))", remedy: "run 'ballast lock' again")
+        }
+        return file
+    }
+
+    /// Takes these over from the files that have their SHA-256.
+    func add(_ packages: [LockedPackage], from local: LocalPackages) throws(DebianArchiveFault) {
+        for package in packages {
+            let file = try Self.file(of: package, in: local)
+            do {
+                try path(of: package).removingLastComponent().makeDirectories()
+                try transfer.download(
+                    "file:" + file.string.replacing("%", with: "%25"), to: path(of: package), size: package.size,
+                    digest: package.digest)
+            } catch {
+                throw DebianArchiveFault(
+                    .system, "'\(file)' cannot be taken over", at: .path(directory.string), cause: error)
+            }
+        }
+    }
+
+    /// Makes sure that all of these packages are here and are what the lock names. Nothing else is ever asked of the mirror.
     ///
     /// A package that is here with the right SHA-256 is not fetched; one that is damaged is fetched anew; one that was cut
     /// goes on where it ended.
@@ -38,10 +82,11 @@ public struct PackageCache: Sendable {
     /// - Parameter progress: called from any thread with the bytes that came to those before; negative where some are
     ///   thrown away. What was here whole does not count, so that the sum is the size of `missing`.
     public func fetch(
-        _ lock: Lock, from mirror: Mirror, progress: @escaping @Sendable (Int64) -> Void = { _ in }
+        _ packages: [LockedPackage], from sources: PackageSources,
+        progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws(DebianArchiveFault) {
         let queue = DispatchQueue(label: "ballast.packages", attributes: .concurrent)
-        let work = Work(lock.packages)
+        let work = Work(packages)
         // Transfers block, and Swift's own threads are as many as there are processors.
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<Self.width {
@@ -50,7 +95,7 @@ public struct PackageCache: Sendable {
                         queue.async {
                             while let package = work.next() {
                                 do throws(DebianArchiveFault) {
-                                    try obtain(package, from: mirror, progress: progress)
+                                    try obtain(package, from: sources, progress: progress)
                                 } catch {
                                     work.fail(error)
                                 }
@@ -103,23 +148,22 @@ public struct PackageCache: Sendable {
     }
 
     private func obtain(
-        _ package: LockedPackage, from mirror: Mirror, progress: (Int64) -> Void
+        _ package: LockedPackage, from sources: PackageSources, progress: (Int64) -> Void
     ) throws(DebianArchiveFault) {
         let destination = path(of: package)
-        let address = "\(mirror.base(ofSuite: package.suite))/\(package.path)"
+        let address = sources.address(of: package)
         do {
             if let present = try? SHA256Digest.ofFile(destination) {
                 if present == (package.digest, package.size) { return }
                 try destination.removeTree()
             }
             try destination.removingLastComponent().makeDirectories()
-            try client.download(
+            try transfer.download(
                 address, to: destination, size: package.size, digest: package.digest, progress: progress)
         } catch let fault as TransferFault where fault.code == .digestMismatch {
             // Read once more, only to say what is there.
-            var hasher = SHA256Hasher()
-            let size = (try? client.stream(address, limit: package.size) { hasher.update($0) }) ?? 0
-            throw tampered(package, at: .url(address), found: (hasher.finish(), size))
+            throw tampered(
+                package, at: .url(address), found: transfer.measure(address, limit: package.size))
         } catch {
             let isGone = (error as? TransferFault)?.code == .notFound
             throw DebianArchiveFault(

@@ -1,14 +1,18 @@
 public import Cryptography
-import Fault
+public import Fault
 
 /// The packages of one suite, for one machine.
 public struct PackageIndex: Sendable {
-    /// The suite.
+    /// The name by which a lock knows the suite.
     public let suite: String
+    /// Other names of the suite.
+    let names: Set<String>
     /// How apt ranks the suite: see `ReleaseFile.priority`.
     public let priority: Int
     /// The packages, in the order of the index.
     public let entries: [Entry]
+    /// Why entries of the index were left out, by the package's name.
+    public let odd: [String: DebianArchiveFault]
     /// The text of the index, as libsolv reads it.
     let text: [UInt8]
 
@@ -20,7 +24,7 @@ public struct PackageIndex: Sendable {
         public let version: String
         /// Its architecture, or `all`.
         public let architecture: String
-        /// Where it is, relative to the mirror's base address.
+        /// Where it is, relative to the archive's base address.
         public let path: String
         /// Its length in bytes.
         public let size: Int64
@@ -36,15 +40,41 @@ public struct PackageIndex: Sendable {
         let importance: Int
     }
 
-    /// Reads the text of a Packages index.
-    package init(text: [UInt8], suite: String, priority: Int, source: String) throws(DebianArchiveFault) {
+    /// Reads the text of a Packages index. An entry that cannot be used costs that package and no other.
+    ///
+    /// - Parameter allowed: the only names to take; empty for any.
+    package init(
+        text: [UInt8], suite: String, names: Set<String> = [], priority: Int, allowed: Set<String> = [], source: String
+    ) {
         self.suite = suite
+        self.names = names.union([suite])
         self.priority = priority
         self.text = text
         var parser = Deb822Parser(text, source: source)
         var entries: [Entry] = []
-        while let paragraph = try parser.next() { entries.append(try Entry(paragraph)) }
+        var odd: [String: DebianArchiveFault] = [:]
+        while true {
+            do throws(DebianArchiveFault) {
+                guard let paragraph = try parser.next() else { break }
+                do throws(DebianArchiveFault) {
+                    let entry = try Entry(paragraph)
+                    if allowed.isEmpty || allowed.contains(entry.name) { entries.append(entry) }
+                } catch {
+                    odd[paragraph["Package"] ?? ""] = error
+                }
+            } catch {
+                odd[parser.skipParagraph()] = error
+            }
+        }
         self.entries = entries
+        self.odd = odd
+    }
+
+    /// The packages of a suite's index.
+    init(text: [UInt8], of release: ReleaseFile, source: String) {
+        self.init(
+            text: text, suite: release.suite, names: release.names, priority: release.priority,
+            allowed: release.source.packages, source: source)
     }
 }
 
@@ -55,7 +85,9 @@ extension PackageIndex.Entry {
         name = try paragraph.required("Package")
         version = try paragraph.required("Version")
         architecture = try paragraph.required("Architecture")
-        path = try paragraph.required("Filename")
+        var path = try paragraph.required("Filename")
+        while path.hasPrefix("./") { path = String(path.dropFirst(2)) }
+        self.path = path
         let sizeText = try paragraph.required("Size")
         let digestText = try paragraph.required("SHA256")
         guard let size = Int64(sizeText), let digest = SHA256Digest(hexadecimal: digestText) else {

@@ -3,7 +3,7 @@ import Fault
 
 /// What a suite's Release file promises: its date, and the SHA-256 of every index.
 public struct ReleaseFile: Sendable {
-    /// An index by its path below the suite's directory.
+    /// A file by its path below the suite's directory.
     public struct Index: Sendable, Hashable {
         /// Its length in bytes.
         public let size: Int64
@@ -11,41 +11,61 @@ public struct ReleaseFile: Sendable {
         public let digest: SHA256Digest
     }
 
-    /// The suite it was fetched for.
-    public let suite: String
+    /// A Packages index as it is fetched.
+    struct PackagesFile {
+        let path: String
+        let file: Index
+        /// What it is without its compression, where the Release file says so.
+        let plain: Index?
+    }
+
+    /// What it was fetched for.
+    public let source: ArchiveSource
+    /// The name by which a lock knows the suite.
+    public var suite: String { source.name }
+    /// Other names that the suite has: its code name, and what it is now, such as `stable`.
+    public let names: Set<String>
     /// When the archive wrote it, in seconds since 1970.
     public let date: Int64
     /// Until when it may be believed, in seconds since 1970.
     public let validUntil: Int64?
     /// Whether indices are also found under their digests, where an update of the archive does not replace them.
     public let hasByHash: Bool
-    /// How apt ranks what is only in this suite: 500, 100 (`ButAutomaticUpgrades`) or 1 (`NotAutomatic`).
+    /// How apt ranks what is only in this suite: 500, 100 (`ButAutomaticUpgrades`) or 1 (`NotAutomatic`), unless the manifest
+    /// says otherwise.
     public let priority: Int
     /// The indices, by path.
     public let indices: [String: Index]
-    /// The SHA-256 of the InRelease file itself.
+    /// The SHA-256 of the file that was signed.
     public let digest: SHA256Digest
+    /// The fingerprints of the primary keys of who signed it, sorted.
+    public let signers: [String]
     private let components: Set<String>
     private let architectures: Set<String>
+    private let listsAllApart: Bool
+    private let address: String
 
     /// Reads the verified text of a Release file.
     ///
     /// - Parameters:
-    ///   - suite: the name it was asked for by; a mirror that answers with another suite is refused.
+    ///   - source: what it was asked for by; a mirror that answers with another suite is refused.
     ///   - digest: the SHA-256 of the signed file.
     ///   - now: seconds since 1970.
     init(
-        verified text: [UInt8], suite: String, source: String, digest: SHA256Digest, now: Int64
+        _ verified: Keyring.Verified, of source: ArchiveSource, address: String, digest: SHA256Digest, now: Int64
     ) throws(DebianArchiveFault) {
-        var parser = Deb822Parser(text, source: source)
+        var parser = Deb822Parser(verified.text, source: address)
         guard let paragraph = try parser.next() else {
-            throw DebianArchiveFault(.malformed, "the Release file is empty", at: .path(source))
+            throw DebianArchiveFault(.malformed, "the Release file is empty", at: .path(address))
         }
         let names = [paragraph["Codename"], paragraph["Suite"]].compactMap { $0 }
-        guard names.contains(suite) else {
+        // A flat archive's directory is no suite, and archives made by hand often do not name theirs.
+        let mustName = source.isDebian || (!source.isFlat && !names.isEmpty)
+        guard !mustName || names.contains(source.suite) else {
             throw DebianArchiveFault(
-                .wrongSuite, "the Release file is for \(names.joined(separator: " / ")), and '\(suite)' was asked for",
-                at: .path(source), remedy: "check the suite's name and the mirror")
+                .wrongSuite,
+                "the Release file is for \(names.joined(separator: " / ")), and '\(source.suite)' was asked for",
+                at: .path(address), remedy: "check the suite's name and the mirror")
         }
         let date = try Self.seconds(paragraph, "Date")
         // An hour, for a clock that is a little slow.
@@ -53,49 +73,88 @@ public struct ReleaseFile: Sendable {
             throw DebianArchiveFault(
                 .notYetValid,
                 "the Release file is dated \(ArchiveDate.text(date)), and it is \(ArchiveDate.text(now)) now",
-                at: .path(source), remedy: "set this machine's clock")
+                at: .path(address), remedy: "set this machine's clock")
         }
         validUntil = paragraph["Valid-Until"] == nil ? nil : try Self.seconds(paragraph, "Valid-Until")
         if let validUntil, validUntil < now {
             throw DebianArchiveFault(
                 .expired,
                 "the Release file was valid until \(ArchiveDate.text(validUntil)), and it is \(ArchiveDate.text(now)) now",
-                at: .path(source),
+                at: .path(address),
                 remedy: "use a mirror that is up to date, or set this machine's clock")
         }
-        self.suite = suite
+        self.source = source
+        self.names = Set(names)
         self.date = date
         self.digest = digest
-        hasByHash = paragraph["Acquire-By-Hash"] == "yes"
+        self.address = address
+        signers = Set(verified.signers).sorted()
+        hasByHash = paragraph["Acquire-By-Hash"]?.lowercased() == "yes"
         priority =
-            paragraph["NotAutomatic"] != "yes" ? 500 : paragraph["ButAutomaticUpgrades"] == "yes" ? 100 : 1
+            source.priority
+            ?? (paragraph["NotAutomatic"]?.lowercased() != "yes"
+                ? 500 : paragraph["ButAutomaticUpgrades"]?.lowercased() == "yes" ? 100 : 1)
         // The security archive's components are called `updates/main`, its directories are not.
-        components = Set(
-            Self.words(paragraph["Components"]).map { word in word.split(separator: "/").last.map(String.init) ?? word }
-        )
+        components = Set(Self.words(paragraph["Components"]).flatMap { [$0, Self.lastPart(of: $0)] })
         architectures = Set(Self.words(paragraph["Architectures"]))
+        listsAllApart =
+            architectures.contains("all")
+            && !Self.words(paragraph["No-Support-for-Architecture-all"]).contains("Packages")
         indices = try Self.indices(paragraph)
     }
 
-    /// The path of the Packages index to fetch, and what it is before and after decompression.
+    /// Compressions of indices, the best first.
+    private static let compressions = [".xz", ".zst", ".gz", ".bz2", ".lz4", ".lzma", ""]
+
+    /// The Packages indices to fetch for one component, or with nil those of a flat archive.
     func packages(
-        component: String, architecture: String, source: String
-    ) throws(DebianArchiveFault) -> (path: String, compressed: Index, plain: Index) {
-        guard components.contains(component) else {
+        component: String?, architecture: String
+    ) throws(DebianArchiveFault) -> [PackagesFile] {
+        let remedy = source.isDebian ? "correct distribution.components" : "correct its 'components'"
+        if let component, !components.isEmpty, !components.contains(component) {
             throw DebianArchiveFault(
                 .wrongSuite,
-                "the suite has no component '\(component)', only \(components.sorted().joined(separator: ", "))",
-                at: .path(source), remedy: "correct distribution.components")
+                "\(source.description) has no component '\(component)', only \(components.sorted().joined(separator: ", "))",
+                at: .path(address), remedy: remedy)
         }
-        guard architectures.contains(architecture) else {
+        guard let component else {
+            guard let file = packagesFile("Packages") else { throw missing("Packages") }
+            return [file]
+        }
+        // Debian names what all architectures have among each one's own.
+        let hasOwn = architectures.isEmpty || architectures.contains(architecture)
+        guard hasOwn || architectures.contains("all") else {
             throw DebianArchiveFault(
-                .wrongSuite, "the suite has no architecture '\(architecture)'", at: .path(source))
+                .wrongSuite,
+                "\(source.description) has no architecture '\(architecture)', only "
+                    + architectures.sorted().joined(separator: ", "), at: .path(address))
         }
-        let plainPath = "\(component)/binary-\(architecture)/Packages"
-        guard let plain = indices[plainPath], let compressed = indices[plainPath + ".xz"] else {
-            throw DebianArchiveFault(.malformed, "names no SHA-256 of \(plainPath).xz", at: .path(source))
+        var files: [PackagesFile] = []
+        let own = "\(component)/binary-\(architecture)/Packages"
+        let all = "\(component)/binary-all/Packages"
+        if hasOwn {
+            if let file = packagesFile(own) { files.append(file) } else if !listsAllApart { throw missing(own) }
         }
-        return (plainPath + ".xz", compressed, plain)
+        if listsAllApart || !hasOwn {
+            if let file = packagesFile(all) { files.append(file) } else if files.isEmpty { throw missing(all) }
+        }
+        return files
+    }
+
+    private func missing(_ path: String) -> DebianArchiveFault {
+        DebianArchiveFault(.malformed, "names no SHA-256 of \(path)", at: .path(address))
+    }
+
+    private func packagesFile(_ path: String) -> PackagesFile? {
+        for compression in Self.compressions {
+            guard let file = indices[path + compression] else { continue }
+            return PackagesFile(path: path + compression, file: file, plain: indices[path])
+        }
+        return nil
+    }
+
+    private static func lastPart(of component: String) -> String {
+        component.split(separator: "/").last.map(String.init) ?? component
     }
 
     private static func words(_ text: String?) -> [String] {
@@ -115,11 +174,12 @@ public struct ReleaseFile: Sendable {
     private static func indices(_ paragraph: Deb822Paragraph) throws(DebianArchiveFault) -> [String: Index] {
         var indices: [String: Index] = [:]
         for line in try paragraph.required("SHA256").split(separator: "\n") {
-            let parts = line.split(separator: " ")
+            let parts = line.split { $0 == " " || $0 == "\t" || $0 == "\r" }
             guard parts.count == 3, let digest = SHA256Digest(hexadecimal: parts[0]), let size = Int64(parts[1]),
                 size >= 0
             else { throw paragraph.malformed("'\(line)' is no SHA-256, size and path") }
-            indices[String(parts[2])] = Index(size: size, digest: digest)
+            let path = parts[2].hasPrefix("./") ? parts[2].dropFirst(2) : parts[2]
+            indices[String(path)] = Index(size: size, digest: digest)
         }
         return indices
     }

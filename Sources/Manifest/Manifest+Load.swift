@@ -22,10 +22,22 @@ extension Manifest {
         let distribution = try root.below("distribution")
         self.distribution = Distribution(
             release: try distribution.string("release"), suites: distribution.strings("suites"),
-            components: distribution.strings("components"))
+            components: distribution.strings("components"),
+            archives: try distribution.map("archives") { archive throws(ManifestFault) in
+                Archive(
+                    name: try archive.string("name"), uri: try archive.string("uri"),
+                    suite: try archive.string("suite"),
+                    components: archive.strings("components"), signedBy: try archive.path("signed_by"),
+                    packages: archive.strings("packages"), priority: archive.optionalInteger("priority"),
+                    place: archive.node["name"]?.origin?.place)
+            })
         let packages = try root.below("packages")
         self.packages = Packages(
-            install: packages.strings("install"), remove: packages.strings("remove"),
+            install: packages.strings("install"),
+            local: packages.list("local").compactMap { entry in
+                guard let name = entry.node.text, let path = entry.absolutePath else { return nil }
+                return LocalPattern(name: name, path: path, place: entry.node.origin?.place)
+            }, remove: packages.strings("remove"),
             excludedPaths: packages.strings("exclude_paths"), installsRecommends: try packages.bool("recommends"))
         let kernel = try root.below("kernel")
         self.kernel = Kernel(
@@ -140,6 +152,11 @@ private struct TypedNode {
     func choice<Choice: RawRepresentable<String>>(_ key: String) throws(ManifestFault) -> Choice {
         guard let choice = Choice(rawValue: try string(key)) else { throw fault(key) }
         return choice
+    }
+
+    func path(_ key: String) throws(ManifestFault) -> FilePath {
+        guard let path = optional(key)?.absolutePath else { throw fault(key) }
+        return path
     }
 
     func bytes(_ key: String) throws(ManifestFault) -> Int64 {

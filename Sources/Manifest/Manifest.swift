@@ -87,18 +87,52 @@ extension Manifest {
         public var suites: [String]
         /// Components, such as `main`.
         public var components: [String]
+        /// Archives beside Debian's own.
+        public var archives: [Archive]
+    }
+
+    /// An archive beside Debian's own.
+    public struct Archive: Sendable, Hashable {
+        /// The name by which the lock and `packages.install` know it.
+        public var name: String
+        /// Its base address, of the scheme http, https or file.
+        public var uri: String
+        /// The suite, or with a slash at its end the directory of a flat archive.
+        public var suite: String
+        /// Its components.
+        public var components: [String]
+        /// The absolute path of the file with the keys that sign it.
+        public var signedBy: FilePath
+        /// The only packages it may supply; empty for any.
+        public var packages: [String]
+        /// Its rank, as in apt_preferences(5), or nil for what its Release file says.
+        public var priority: Int?
+        /// Where the manifest names it.
+        public var place: Place?
     }
 
     /// What is installed, and what of it is left out.
     public struct Packages: Sendable, Hashable {
-        /// Packages asked for; what they need is found by `ballast lock`.
+        /// Packages asked for, as NAME, NAME=VERSION or NAME/SUITE; what they need is found by `ballast lock`.
         public var install: [String]
+        /// Absolute paths of package files, or patterns of their names.
+        public var local: [LocalPattern]
         /// Packages that must not be in the image.
         public var remove: [String]
         /// Patterns of paths that are not unpacked, such as `/usr/share/doc/*`.
         public var excludedPaths: [String]
         /// Whether recommended packages are installed too.
         public var installsRecommends: Bool
+    }
+
+    /// Files of the build machine.
+    public struct LocalPattern: Sendable, Hashable {
+        /// As the manifest writes it.
+        public var name: String
+        /// The absolute path, whose last component may be a pattern of fnmatch(3).
+        public var path: FilePath
+        /// Where the manifest names it.
+        public var place: Place?
     }
 
     /// The kernel package and how it is started.

@@ -48,6 +48,7 @@ struct ManifestMerge {
         func identity(_ node: ManifestNode) -> String? {
             switch joining {
             case .keyed(let key): return node[key]?.text ?? node.text
+            case .byPackage: return node.text.map { String($0.prefix { $0 != "=" && $0 != "/" }) }
             case .union, .command:
                 guard let text = node.text else { return nil }
                 // The same words in two directories are two directories.
@@ -65,7 +66,10 @@ struct ManifestMerge {
             case (.remove, nil):
                 reportNothing("'\(element.text ?? "")' of '\(path)'", element, among: result.compactMap(identity))
             case (_, let position?):
-                if case .keyed = joining { result[position] = element }
+                switch joining {
+                case .keyed, .byPackage: result[position] = element
+                case .union, .command: break
+                }
             case (_, nil): result.append(element)
             }
         }

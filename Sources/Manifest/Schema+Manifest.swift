@@ -58,8 +58,9 @@ extension Schema {
             Key(
                 name: "suites",
                 schema: Schema(
-                    doc: "The suites `ballast lock` looks at. A suite whose name ends in `-security` is taken from the "
-                        + "security mirror.",
+                    doc:
+                        "The Debian archive's suites that `ballast lock` looks at. A suite whose name ends in `-security` is "
+                        + "taken from the security mirror.",
                     kind: .list(
                         of: Schema(doc: "", kind: .string(what: "a suite name", pattern: "[a-z][a-z0-9+.-]*")), .union),
                     defaultValue: .derived("the release alone") { root in
@@ -74,11 +75,90 @@ extension Schema {
                         of: Schema(doc: "", kind: .string(what: "a component name", pattern: "[a-z][a-z0-9-]*")), .union
                     ),
                     defaultValue: .value(["main"]), example: "[main, non-free-firmware]")),
+            Key(name: "archives", schema: archives),
         ]))
+
+    private static let archives = Schema(
+        doc:
+            "Archives beside Debian's own, such as a vendor's. Which of several versions is taken is as with apt: the highest "
+            + "version of the highest priority.",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .mapping([
+                    Key(
+                        name: "name",
+                        schema: Schema(
+                            doc: "The name by which the lock and `packages.install` know it.",
+                            kind: .string(
+                                what: "a name of lower-case letters, digits and '-'", pattern: "[a-z][a-z0-9-]{0,62}"),
+                            example: "docker"),
+                        isRequired: true),
+                    Key(
+                        name: "uri",
+                        schema: Schema(
+                            doc: "Its base address: http, https, or file with an absolute path.",
+                            kind: .string(
+                                what: "an address such as 'https://example.org/debian'",
+                                pattern: "(https?://[!-?A-~]+|file:(//)?/[!-~]+)"),
+                            example: "https://example.org/debian"),
+                        isRequired: true),
+                    Key(
+                        name: "suite",
+                        schema: Schema(
+                            doc:
+                                "The suite, or with a slash at its end the directory of a flat archive: `./` is the base "
+                                + "address itself.",
+                            kind: .string(
+                                what: "a suite, or a directory with '/' at its end",
+                                pattern: "(?!(.*/)?[.][.](/|$))([.]?/|[A-Za-z0-9][A-Za-z0-9+._~/-]*)"),
+                            example: "trixie"),
+                        isRequired: true),
+                    Key(
+                        name: "components",
+                        schema: Schema(
+                            doc: "Its components; a flat archive has none.",
+                            kind: .list(
+                                of: Schema(
+                                    doc: "",
+                                    kind: .string(what: "a component name", pattern: "[A-Za-z0-9][A-Za-z0-9+._/-]*")),
+                                .union),
+                            defaultValue: .value(["main"]), example: "[stable]")),
+                    Key(
+                        name: "signed_by",
+                        schema: Schema(
+                            doc:
+                                "The file with the keys that sign it, beside this manifest, armored or not. No other archive "
+                                + "is believed for them.",
+                            kind: .localPath(.existingFile), example: "keys/docker.asc"),
+                        isRequired: true),
+                    Key(
+                        name: "packages",
+                        schema: Schema(
+                            doc: "The only packages it may supply. Empty: any.",
+                            kind: .list(of: packageName, .union), defaultValue: .value([]),
+                            example: "[docker-ce, docker-ce-cli]")),
+                    Key(
+                        name: "priority",
+                        schema: Schema(
+                            doc: "Its rank, as in apt_preferences(5). Without one: 500, or what its Release file says "
+                                + "(`NotAutomatic`).",
+                            kind: .integer(1...1001), example: "400")),
+                ])),
+            .keyed(by: "name")),
+        defaultValue: .value([]),
+        example: "[{name: docker, uri: https://example.org/debian, suite: trixie, signed_by: docker.asc}]")
 
     /// Debian policy, section 5.6.1.
     private static let packageName = Schema(
         doc: "", kind: .string(what: "a package name", pattern: "[a-z0-9][a-z0-9+.-]+"))
+
+    /// apt-get(8): `PACKAGE=VERSION` and `PACKAGE/SUITE`.
+    private static let packageRequest = Schema(
+        doc: "",
+        kind: .string(
+            what: "a package name, NAME=VERSION or NAME/SUITE",
+            pattern: "[a-z0-9][a-z0-9+.-]+(=[0-9][A-Za-z0-9.+:~-]*|/[a-z0-9][a-z0-9+.-]*)?"))
 
     private static let packages = Schema(
         doc: "Which packages are in the image.",
@@ -88,14 +168,25 @@ extension Schema {
                 schema: Schema(
                     doc:
                         "Packages asked for. `ballast lock` adds what they depend on, and what every Debian system has "
-                        + "(essential and required packages).",
-                    kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[systemd, containerd]")),
+                        + "(essential and required packages). `NAME=VERSION` asks for that version; `NAME/SUITE` for that of "
+                        + "a suite or of one of the `archives`, from which then also comes what it depends on and others do "
+                        + "not have.",
+                    kind: .list(of: packageRequest, .byPackage), defaultValue: .value([]),
+                    example: "[systemd, containerd]")),
             Key(
                 name: "remove",
                 schema: Schema(
                     doc: "Packages that must not be in the image: the lock is solved without them, and fails where "
                         + "something needs one.",
                     kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[tzdata-legacy]")),
+            Key(
+                name: "local",
+                schema: Schema(
+                    doc:
+                        "Package files beside this manifest, such as own builds. They come before any archive's package of "
+                        + "the same name; `install` says which of them are in the image.",
+                    kind: .list(of: Schema(doc: "", kind: .localPath(.filePattern)), .union), defaultValue: .value([]),
+                    example: "[debs/*.deb]")),
             Key(
                 name: "exclude_paths",
                 schema: Schema(

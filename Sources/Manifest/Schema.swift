@@ -38,6 +38,8 @@ package struct Schema: Sendable {
         case union
         /// Elements are mappings named by one of their keys; one of the same name takes the other's place.
         case keyed(by: String)
+        /// Elements are package names with or without a version or suite; one of the same name takes the other's place.
+        case byPackage
         /// The list is one value, a program by its absolute path and its arguments: it replaces the included one.
         case command
     }
@@ -46,6 +48,8 @@ package struct Schema: Sendable {
         case existingDirectory
         case manifest
         case existingFile
+        /// A pattern of files, as fnmatch(3) has it in the last component.
+        case filePattern
     }
 
     package enum Default: Sendable {
@@ -82,6 +86,7 @@ package struct Schema: Sendable {
         case .localPath(.existingDirectory): "the path of a directory"
         case .localPath(.manifest): "the path of a manifest"
         case .localPath(.existingFile): "the path of a file"
+        case .localPath(.filePattern): "the path of a file, or a pattern such as 'debs/*.deb'"
         }
     }
 

@@ -262,7 +262,7 @@ package struct SchemaValidator {
             case .existingFile:
                 let remedy = path == "update.trusted_root" ? "make the repository first, with 'ballast repo init'" : nil
                 return isRemoval || isThere(text, .regular, called: "file", node, otherwise: remedy)
-            case .manifest: return true
+            case .manifest, .filePattern: return true
             }
         case .mapping, .list, .integer, .boolean:
             return false

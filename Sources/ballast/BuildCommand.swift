@@ -39,6 +39,17 @@ struct BuildCommand: AsyncParsableCommand {
     @Option(help: "The directory that has ballastd and ballastctl for the image. (default: where ballast itself is)")
     var agent: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Take packages from this directory first, as 'ballast lock --export' writes it.", valueName: "directory"))
+    var packages: String?
+
+    @Flag(help: "Ask no network: fail where a package is not at hand.")
+    var offline = false
+
+    @Flag(help: "Fail where the lock would have to change, since it has no numbers for new accounts: for CI.")
+    var locked = false
+
     @OptionGroup var archive: ArchiveOptions
     @OptionGroup var common: CommonOptions
 
@@ -53,22 +64,34 @@ struct BuildCommand: AsyncParsableCommand {
         let lockPath = lock.map { FilePath($0) } ?? LockCommand.path(forManifest: source)
         let words = source.string + (lock.map { " -o \($0)" } ?? "")
         let lock = try Lock.load(lockPath, of: words)
-        try lock.requireFresh(for: manifest.digest, path: lockPath.string, of: words)
-        let cache = PackageCache(archive.cacheDirectory)
-        let missing = cache.missing(of: lock)
-        if !missing.isEmpty {
-            let progress = Progress("fetching", total: missing.reduce(0) { $0 + $1.size }, unit: .bytes)
-            defer { progress.finish() }
-            try await cache.fetch(lock, from: try archive.chosenMirror()) { progress.advance(by: $0) }
-        }
-        let build = ImageBuild(
+        try lock.requireFresh(for: manifest.requestDigest, path: lockPath.string, of: words)
+        let cache = try await packages(of: lock, manifest)
+        var build = ImageBuild(
             manifest: manifest, lock: lock, lockPath: lockPath, version: imageVersion, cache: cache,
             agent: try agentExecutables(), output: FilePath(output))
-        let report = try await EndingSignals.cancelling { try await build.run { StandardStreams.report($0) } }
+        build.isLocked = locked
+        let report = try await EndingSignals.cancelling { [build] in try await build.run { StandardStreams.report($0) }
+        }
         let total = report.stages.reduce(0) { $0 + $1.milliseconds }
         for stage in report.stages { StandardStreams.report("  \(stage.name): \(stage.milliseconds) ms") }
         StandardStreams.print(
             "\(report.identity.label): root hash \(report.rootHash), \(total) ms, in \(output)")
+    }
+
+    /// The cache with the lock's packages in it.
+    private func packages(of lock: Lock, _ manifest: Manifest) async throws -> PackageCache {
+        let cache = PackageCache(archive.cacheDirectory)
+        if let packages { try cache.add(cache.missing(of: lock.packages), fromExport: FilePath(packages)) }
+        guard offline else { return try await archive.fetch(lock.packages, of: manifest) }
+        try cache.addLocal(lock.packages, of: manifest)
+        let missing = cache.missing(of: lock.packages)
+        guard missing.isEmpty else {
+            let names = missing.prefix(8).map { "\($0.name) \($0.version)" }.joined(separator: ", ")
+            throw ValidationError(
+                "--offline: \(missing.count) packages are not in the cache: \(names)\(missing.count > 8 ? ", …" : ""); build "
+                    + "once without it, or name an export of the lock with --packages")
+        }
+        return cache
     }
 
     private func agentExecutables() throws -> AgentExecutables {

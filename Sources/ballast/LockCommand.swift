@@ -13,11 +13,21 @@ struct LockCommand: AsyncParsableCommand {
         commandName: "lock",
         abstract: "Choose the exact packages of an image and write them down.",
         discussion: """
-            The lock is the only input of a build that names packages. Commit it beside its manifest.
+            The lock is the only input of a build that names packages. Commit it beside its manifest. Where there was one, what
+            came, went and moved is printed, with the changelogs' entries between the two versions and the vulnerabilities that
+            they name.
 
             Example: ballast lock manifests/containerd.yaml
             Example: ballast lock manifests/containerd.yaml --update runc
-            """.flowing)
+            Example: ballast lock manifests/containerd.yaml --check
+            Example: ballast lock manifests/containerd.yaml --format markdown
+            Example: ballast lock manifests/containerd.yaml --export /srv/containerd-packages
+            """)
+
+    /// How the changes are printed.
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case text, json, markdown
+    }
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
     var manifest: String
@@ -25,33 +35,96 @@ struct LockCommand: AsyncParsableCommand {
     @Option(name: [.short, .long], help: "The lock to write. (default: the manifest's name with the extension 'lock')")
     var output: String?
 
-    @Option(help: "Suites to look at instead of the manifest's, separated by commas.")
+    @Option(help: "Debian's suites to look at instead of the manifest's, separated by commas.")
     var suites: String?
 
     @Option(
         name: .customLong("update"),
-        help: ArgumentHelp("Move only this package to the archive's version; may be given again.", valueName: "package")
+        help: ArgumentHelp(
+            "Move only this package to the archive's version, and keep all others; may be given again.",
+            valueName: "package")
     )
     var updates: [String] = []
 
+    @Flag(help: "Only say, by the exit status, whether the lock fits the manifest. Asks no network.")
+    var check = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Write the lock's packages to this directory, for 'ballast build --packages' and for apt. Locks nothing.",
+            valueName: "directory"))
+    var export: String?
+
     @OptionGroup var archive: ArchiveOptions
 
-    @Option(help: "How to print the changes.")
-    var format = OutputFormat.text
+    @Option(help: "How to print the changes: text, json or markdown.")
+    var format = Format.text
     @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        let modes = [check, export != nil, suites != nil || !updates.isEmpty].filter { $0 }
+        guard modes.count <= 1 else {
+            throw ValidationError(
+                "--check, --export and what chooses packages (--suites, --update) exclude one another")
+        }
+    }
 
     func run() async throws {
         let source = FilePath(manifest)
         let manifest = try Manifest.load(source)
         let path = output.map { FilePath($0) } ?? Self.path(forManifest: source)
+        let words = source.string + (output.map { " -o \($0)" } ?? "")
+        if check { return try checkLock(path, manifest, words) }
+        if let export { return try await exportLock(path, manifest, words, to: FilePath(export)) }
+
         let old = path.exists ? try? Lock.load(path) : nil
+        if path.exists, old == nil { StandardStreams.report("\(path): cannot be read, and is made anew") }
         // Only who keeps versions depends on the old lock being whole.
         let kept = updates.isEmpty ? nil : try Lock.load(path)
-        let names = suites?.split(separator: ",").map(String.init) ?? kept?.suites.map(\.name)
-        let lock = try await Lock.resolve(
-            manifest, suites: names, from: try archive.client(), keeping: kept, updating: updates)
+        // Suites that were given by --suites stay as long as what the manifest says does.
+        let given = kept.flatMap { $0.requestDigest == manifest.requestDigest ? $0.debianSuites(of: manifest) : nil }
+        var lock = try await Lock.resolve(
+            manifest, suites: suites?.split(separator: ",").map(String.init) ?? given, from: try archive.client(),
+            keeping: kept, updating: updates)
+        // A number that was given once stays, whatever is locked.
+        if let old { lock.accounts = old.accounts }
+        var changes = LockChanges(from: old, to: lock)
+        if old != nil { try await readChangelogs(&changes, manifest) }
         try lock.write(to: path)
-        report(lock, changes: LockChanges(from: old, to: lock), isNew: old == nil, path: path)
+        report(lock, changes: changes, isNew: old == nil, path: path)
+    }
+
+    private func checkLock(_ path: FilePath, _ manifest: Manifest, _ words: String) throws {
+        let lock = try Lock.load(path, of: words)
+        try lock.requireFresh(for: manifest.requestDigest, path: path.string, of: words)
+        try PackageCache(archive.cacheDirectory).checkLocal(lock, of: manifest)
+        switch format {
+        case .json:
+            let document: JSONValue = ["fits": true, "lock": .string(path.string)]
+            StandardStreams.print(document.compactText)
+        case .text, .markdown: StandardStreams.print("\(path): fits \(manifest.source)")
+        }
+    }
+
+    private func exportLock(_ path: FilePath, _ manifest: Manifest, _ words: String, to directory: FilePath)
+        async throws
+    {
+        let lock = try Lock.load(path, of: words)
+        try lock.requireFresh(for: manifest.requestDigest, path: path.string, of: words)
+        let cache = try await archive.fetch(lock.packages, of: manifest)
+        let progress = Progress("exporting", total: lock.downloadSize, unit: .bytes)
+        defer { progress.finish() }
+        try LockExport(lock, from: cache).write(to: directory) { progress.advance(by: $0) }
+        progress.finish()
+        StandardStreams.print(
+            "\(directory): \(lock.packages.count) packages, \(Progress.bytes(lock.downloadSize)); apt takes them by "
+                + "'deb [trusted=yes] file:\(directory) ./', a build by --packages \(directory)")
+    }
+
+    private func readChangelogs(_ changes: inout LockChanges, _ manifest: Manifest) async throws {
+        guard changes.changes.contains(where: { $0.old != nil && $0.new != nil }) else { return }
+        let cache = try await archive.fetch(changes.arrived, of: manifest)
+        try changes.readChangelogs(in: cache)
     }
 
     /// `containerd.yaml` has `containerd.lock` beside it.
@@ -64,16 +137,20 @@ struct LockCommand: AsyncParsableCommand {
     private func report(_ lock: Lock, changes: LockChanges, isNew: Bool, path: FilePath) {
         switch format {
         case .text:
-            if !isNew { changes.lines.forEach(StandardStreams.print) }
+            if !isNew { changes.lines(size: Progress.bytes).forEach(StandardStreams.print) }
             let suites = lock.suites.map { "\($0.name)" }.joined(separator: ", ")
             StandardStreams.print(
                 "\(path): \(lock.packages.count) packages, \(Progress.bytes(lock.downloadSize)), from \(suites)"
                     + (isNew
                         ? "" : changes.changes.isEmpty ? "; nothing changed" : "; \(changes.changes.count) changed"))
+        case .markdown:
+            (isNew ? ["\(lock.packages.count) packages."] : changes.markdown(size: Progress.bytes))
+                .forEach(StandardStreams.print)
         case .json:
             let document: JSONValue = [
-                "changes": changes.json, "epoch": .integer(lock.epoch), "lock": .string(path.string),
-                "packages": .integer(Int64(lock.packages.count)), "bytes": .integer(lock.downloadSize),
+                "changes": changes.json, "changelogs": changes.sourcesJSON, "epoch": .integer(lock.epoch),
+                "lock": .string(path.string), "packages": .integer(Int64(lock.packages.count)),
+                "bytes": .integer(lock.downloadSize),
             ]
             StandardStreams.print(String(document.text(inlineDepth: 2).dropLast()))
         }
@@ -107,6 +184,19 @@ struct ArchiveOptions: ParsableArguments {
     /// The mirror that was given, or this machine's own.
     func chosenMirror() throws(DebianArchiveFault) -> Mirror {
         try Mirror.choose(main: mirror, security: securityMirror)
+    }
+
+    /// The cache, with these packages in it: from the manifest's local files and from the archives.
+    func fetch(_ packages: [LockedPackage], of manifest: Manifest) async throws -> PackageCache {
+        let cache = PackageCache(cacheDirectory)
+        try cache.addLocal(packages, of: manifest)
+        let missing = cache.missing(of: packages)
+        guard !missing.isEmpty else { return cache }
+        let progress = Progress("fetching", total: missing.reduce(0) { $0 + $1.size }, unit: .bytes)
+        defer { progress.finish() }
+        let sources = PackageSources(mirror: try chosenMirror(), archives: manifest.distribution.archives)
+        try await cache.fetch(missing, from: sources) { progress.advance(by: $0) }
+        return cache
     }
 
     /// A client of that mirror.

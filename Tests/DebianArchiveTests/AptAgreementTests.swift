@@ -67,7 +67,7 @@ struct AptAgreementTests {
     func larger() async throws {
         let mirror = try Mirror.ofMachine()
         let archive = ArchiveClient(mirror: mirror, cache: Self.cache)
-        let release = try await archive.release(ofSuite: "trixie")
+        let release = try await archive.release(of: archive.source(debianSuite: "trixie"))
         let index = try await archive.index(of: release, component: "main", architecture: "amd64")
         let solver = try DependencySolver([index], architecture: "amd64")
         let sets = [

@@ -19,7 +19,7 @@ struct ArchiveClientTests {
         let client = client ?? archive.client()
         do {
             _ = try await client.index(
-                of: client.release(ofSuite: suite), component: component, architecture: "amd64")
+                of: client.release(of: client.source(debianSuite: suite)), component: component, architecture: "amd64")
             return "no fault"
         } catch {
             return "\(error.code.rawValue) \(error)".replacing(archive.mirror.main, with: "M")
@@ -31,7 +31,7 @@ struct ArchiveClientTests {
         let archive = try await archive()
         let client = archive.client()
         for _ in 0..<2 {
-            let release = try await client.release(ofSuite: "trixie")
+            let release = try await client.release(of: client.source(debianSuite: "trixie"))
             let index = try await client.index(of: release, component: "main", architecture: "amd64")
             #expect(index.entries.map(\.name) == ["a", "b"])
             #expect(release.date == LocalArchive.now - 3600)
@@ -62,7 +62,7 @@ struct ArchiveClientTests {
         #expect(try await message(archive).hasPrefix("signature M/dists/trixie/InRelease: not signed;"))
         #expect(
             try await message(archive, archive.client(keyring: "/nonexistent.gpg"))
-                == "signature /nonexistent.gpg: the keyring is not there; install the package debian-archive-keyring")
+                == "signature /nonexistent.gpg: the keyring is not there")
     }
 
     @Test("text around the signed part is not taken for signed")
@@ -72,10 +72,12 @@ struct ArchiveClientTests {
         let signed = try file.text()
         try file.replaceContents(with: "Suite: stable\nCodename: evil\n\n" + signed + "\nCodename: evil\n")
         // Whether gpgv refuses it or reads only the signed part: nothing of the rest is believed.
-        let release = try? await archive.client().release(ofSuite: "trixie")
+        let release = try? await archive.client().release(of: archive.client().source(debianSuite: "trixie"))
         #expect(release == nil || release?.suite == "trixie")
         #expect(throws: Never.self) { try file.replaceContents(with: signed) }
-        await #expect(throws: DebianArchiveFault.self) { try await archive.client().release(ofSuite: "evil") }
+        await #expect(throws: DebianArchiveFault.self) {
+            try await archive.client().release(of: archive.client().source(debianSuite: "evil"))
+        }
     }
 
     @Test("a Release file past its Valid-Until, or from the future, is refused")
@@ -115,7 +117,7 @@ struct ArchiveClientTests {
             text.hasPrefix(
                 "digest-mismatch M/dists/trixie/main/binary-amd64/Packages.xz: the index is not the one that the signed "
                     + "Release file names"))
-        #expect(try archive.cache.appending("indices").directoryEntries().filter { $0.hasSuffix(".xz") } == [])
+        #expect(try archive.cache.appending("indices").directoryEntries().filter { $0.count == 64 } == [])
         try file.replaceContents(with: "<html>Please log in</html>")
         #expect(try await message(archive).hasPrefix("digest-mismatch"))
     }
@@ -126,11 +128,11 @@ struct ArchiveClientTests {
         #expect(
             try await message(archive, suite: "trixy")
                 .hasPrefix(
-                    "transfer the suite 'trixy' cannot be fetched: M/dists/trixy/InRelease: the server has nothing here"
+                    "transfer the suite 'trixy' cannot be fetched: M/dists/trixy/Release: the server has nothing here"
                 ))
         #expect(
             try await message(archive, component: "contrib")
-                == "wrong-suite M/dists/trixie/InRelease: the suite has no component 'contrib', only main; correct "
+                == "wrong-suite M/dists/trixie/InRelease: the suite 'trixie' has no component 'contrib', only main; correct "
                 + "distribution.components")
     }
 }

@@ -15,7 +15,7 @@ final class LocalArchive {
     }
 
     private let box: DirectoryBox
-    private let signer: Signer
+    let signer: Signer
     private let process = Process()
     private let input = Pipe()
     let mirror: Mirror
@@ -150,6 +150,19 @@ struct Signer: Sendable {
     }
 
     private static func remove() { try? box.get().path.removeTree() }
+
+    /// Where gpg finds the secret key.
+    var directory: FilePath { home }
+
+    /// The public key as vendors offer it.
+    func armored() async throws -> [UInt8] {
+        try await DebCommand.run("gpg", ["--homedir", home.string, "--armor", "--export"])
+    }
+
+    func signApart(_ text: [UInt8]) async throws -> [UInt8] {
+        try await DebCommand.run(
+            "gpg", ["--homedir", home.string, "--batch", "--armor", "--detach-sign", "--output", "-"], input: text)
+    }
 
     func sign(_ text: [UInt8]) async throws -> [UInt8] {
         try await DebCommand.run("gpg", ["--homedir", home.string, "--batch", "--clearsign"], input: text)

@@ -12,20 +12,20 @@ struct PackageCacheTests {
 
     private func archive() async throws -> (LocalArchive, Lock, PackageCache) {
         let archive = try await LocalArchive()
-        let index = try PackageIndex(
-            text: Array(
+        let index = PackageIndex(
+            text: try Array(
                 archive.index(
                     [.init(name: "a", content: Self.content)] + (0..<8).map { .init(name: "p\($0)") }, suite: "trixie"
                 ).utf8), suite: "trixie", priority: 500, source: "test")
-        let security = try PackageIndex(
-            text: Array(archive.index([.init(name: "s")], suite: "trixie-security").utf8), suite: "trixie-security",
+        let security = PackageIndex(
+            text: try Array(archive.index([.init(name: "s")], suite: "trixie-security").utf8), suite: "trixie-security",
             priority: 500, source: "test")
         let digest = SHA256Digest(of: [])
         let lock = Lock(
             architecture: "amd64", suites: [],
             packages: [index, security].flatMap { index in
                 index.entries.map { LockedPackage($0, suite: index.suite) }
-            }, manifestDigest: digest)
+            }, requestDigest: digest)
         return (archive, lock, PackageCache(archive.cache))
     }
 
@@ -34,11 +34,11 @@ struct PackageCacheTests {
     @Test("everything the lock names is fetched once, from the mirror its suite belongs to, and nothing else")
     func fetch() async throws {
         let (archive, lock, cache) = try await archive()
-        #expect(cache.missing(of: lock).count == 10)
+        #expect(cache.missing(of: lock.packages).count == 10)
         let counter = Counter()
-        try await cache.fetch(lock, from: archive.mirror) { counter.add($0) }
+        try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror)) { counter.add($0) }
         #expect(counter.value == lock.downloadSize)
-        #expect(cache.missing(of: lock).isEmpty)
+        #expect(cache.missing(of: lock.packages).isEmpty)
         for package in lock.packages {
             #expect(throws: Never.self) { try cache.verify(package) }
             #expect(
@@ -47,7 +47,7 @@ struct PackageCacheTests {
         }
         let expected = lock.packages.map { ($0.suite == "trixie" ? "/debian/" : "/debian-security/") + $0.path }
         #expect(requests(archive).sorted() == expected.sorted())
-        try await cache.fetch(lock, from: archive.mirror) { counter.add($0) }
+        try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror)) { counter.add($0) }
         #expect(requests(archive).count == 10)
         #expect(counter.value == lock.downloadSize)
     }
@@ -58,7 +58,9 @@ struct PackageCacheTests {
         var bytes = Self.content
         bytes[1000] ^= 1
         try archive.root.appending("debian/pool/main/a_1.deb").replaceContents(with: bytes)
-        let fault = await #expect(throws: DebianArchiveFault.self) { try await cache.fetch(lock, from: archive.mirror) }
+        let fault = await #expect(throws: DebianArchiveFault.self) {
+            try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
+        }
         #expect(fault?.code == .digestMismatch)
         #expect(
             fault?.description.replacing(archive.mirror.main, with: "M")
@@ -75,7 +77,7 @@ struct PackageCacheTests {
         for bytes in [Array(Self.content.dropLast()), Array("<html>".utf8), []] {
             try archive.root.appending("debian/pool/main/a_1.deb").replaceContents(with: bytes)
             let fault = await #expect(throws: DebianArchiveFault.self) {
-                try await cache.fetch(lock, from: archive.mirror)
+                try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
             }
             #expect(fault?.message.contains("'a'") == true)
             let package = try #require(lock.packages.first { $0.name == "a" })
@@ -92,7 +94,7 @@ struct PackageCacheTests {
         var beginning = Array(Self.content.prefix(200_000))
         for _ in 0..<2 {
             try partial.replaceContents(with: beginning)
-            try await cache.fetch(lock, from: archive.mirror)
+            try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
             #expect(try cache.path(of: package).contents() == Self.content)
             #expect(!partial.exists)
             try cache.path(of: package).removeTree()
@@ -103,14 +105,14 @@ struct PackageCacheTests {
     @Test("a package that was damaged in the cache is fetched anew")
     func damaged() async throws {
         let (archive, lock, cache) = try await archive()
-        try await cache.fetch(lock, from: archive.mirror)
+        try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
         let package = try #require(lock.packages.first { $0.name == "a" })
         var bytes = Self.content
         bytes[7] ^= 1
         try cache.path(of: package).replaceContents(with: bytes)
         let fault = try #require(throws: DebianArchiveFault.self) { try cache.verify(package) }
         #expect(fault.message.hasPrefix("the package 'a' 1 is not what the lock names: expected SHA-256"))
-        try await cache.fetch(lock, from: archive.mirror)
+        try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
         #expect(throws: Never.self) { try cache.verify(package) }
     }
 
@@ -118,7 +120,9 @@ struct PackageCacheTests {
     func gone() async throws {
         let (archive, lock, cache) = try await archive()
         try archive.root.appending("debian/pool/main/p3_1.deb").removeTree()
-        let fault = await #expect(throws: DebianArchiveFault.self) { try await cache.fetch(lock, from: archive.mirror) }
+        let fault = await #expect(throws: DebianArchiveFault.self) {
+            try await cache.fetch(lock.packages, from: PackageSources(mirror: archive.mirror))
+        }
         #expect(fault?.message == "the package 'p3' 1 cannot be fetched")
         #expect(fault?.remedy == "an archive drops old versions: use a snapshot mirror or run 'ballast lock' again")
     }

@@ -145,7 +145,7 @@ struct RefusalTests {
         try lockPath.replaceContents(with: "")
         let build = ImageBuild(
             manifest: try Manifest.load(manifest),
-            lock: Lock(architecture: "amd64", suites: [], packages: [], manifestDigest: SHA256Digest(of: [])),
+            lock: Lock(architecture: "amd64", suites: [], packages: [], requestDigest: SHA256Digest(of: [])),
             lockPath: lockPath, version: "1.0.0", cache: PackageCache(TestImage.cache), agent: try TestImage.agent(),
             output: output)
         let message = await fault(of: build)

@@ -29,7 +29,7 @@ enum TestImage {
             manifest, from: ArchiveClient(mirror: mirror, cache: cache, keyring: .debianArchive))
         let lockPath = directory.appending("image.lock")
         try lock.write(to: lockPath)
-        try await PackageCache(cache).fetch(lock, from: mirror)
+        try await PackageCache(cache).fetch(lock.packages, from: PackageSources(mirror: mirror))
         return (manifest, lock, lockPath)
     }
 

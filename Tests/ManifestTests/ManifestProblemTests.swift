@@ -59,12 +59,12 @@ struct ManifestProblemTests {
             ),
             (
                 "product: x\npackages: {install: nano}\n",
-                "m.yaml:2:21: 'packages.install' is a string, expected a list of strings, each a package name; write "
+                "m.yaml:2:21: 'packages.install' is a string, expected a list of strings, each a package name, NAME=VERSION or NAME/SUITE; write "
                     + "[nano]"
             ),
             (
                 "product: x\npackages:\n  install: [Nano]\n",
-                "m.yaml:3:13: 'packages.install[0]' is 'Nano', expected a package name; did you mean 'nano'?"
+                "m.yaml:3:13: 'packages.install[0]' is 'Nano', expected a package name, NAME=VERSION or NAME/SUITE; did you mean 'nano'?"
             ),
             (
                 "product: x\nunits: {enable: [sshd]}\n",

@@ -40,7 +40,9 @@ struct ManifestSchemaTests {
             #expect(!schema.doc.isEmpty, "\(name)")
             if case .mapping = schema.kind { continue }
             let example = try #require(schema.example, "\(name)")
-            let files = try ManifestFiles(["m.yaml": "value: \(example)\n", "o/": ""])
+            let files = try ManifestFiles([
+                "m.yaml": "value: \(example)\n", "o/": "", "docker.asc": "", "keys/docker.asc": "",
+            ])
             let value = try #require(try ManifestReader.read(files.path.appending("m.yaml"))["value"], "\(name)")
             var validator = SchemaValidator()
             // These examples name files of another place.

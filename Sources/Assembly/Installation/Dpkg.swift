@@ -1,3 +1,4 @@
+import DebianArchive
 import Fault
 import FileIO
 import SystemPackage

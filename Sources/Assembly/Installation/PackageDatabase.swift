@@ -1,4 +1,5 @@
 import Cryptography
+import DebianArchive
 import Fault
 import FileIO
 import SystemPackage

@@ -1,4 +1,5 @@
 import Archive
+import DebianArchive
 import Fault
 import FileIO
 import SystemPackage

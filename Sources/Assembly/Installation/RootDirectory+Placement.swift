@@ -1,3 +1,4 @@
+import DebianArchive
 import Glibc
 
 extension RootDirectory {

@@ -1,5 +1,6 @@
 import Archive
 import CLinux
+import DebianArchive
 import Fault
 import FileIO
 import Glibc

@@ -1,38 +1,37 @@
-import Archive
-import DebianArchive
+package import Archive
 import Fault
-import SystemPackage
+package import SystemPackage
 
 /// A binary package file (deb(5), format 2.0): an ar archive of `debian-binary`, `control.tar.*` and `data.tar.*`.
-struct DebianPackageFile: Sendable {
+package struct DebianPackageFile: Sendable {
     /// The most bytes the control member may have, compressed or not.
     private static let controlLimit = 64 << 20
     /// The most files the control member may have.
     private static let controlFileLimit = 1000
     /// Debian's maintainer scripts, which are executable whatever their archive says (dpkg checks that too).
-    static let scripts: Set<String> = ["preinst", "postinst", "prerm", "postrm", "config"]
+    package static let scripts: Set<String> = ["preinst", "postinst", "prerm", "postrm", "config"]
 
     /// Where the file is.
-    let path: FilePath
+    package let path: FilePath
     /// The name, as the control paragraph has it.
-    let name: String
+    package let name: String
     /// The version, as the control paragraph has it.
-    let version: String
+    package let version: String
     /// Debian's name of the architecture, or `all`.
-    let architecture: String
+    package let architecture: String
     /// The control paragraph.
-    let control: Deb822Paragraph
+    package let control: Deb822Paragraph
     /// The control paragraph as it stands in the file.
-    let controlText: String
+    package let controlText: String
     /// The control member's other files by name: scripts, conffiles, triggers, md5sums.
-    let controlFiles: [String: [UInt8]]
+    package let controlFiles: [String: [UInt8]]
     /// The control archive as it is in the file.
-    let controlArchive: (name: String, bytes: [UInt8])
+    package let controlArchive: (name: String, bytes: [UInt8])
     /// Where the data archive is in the file.
     private let data: Range<Int64>
 
     /// Reads everything but the data.
-    init(_ path: FilePath) throws(AssemblyFault) {
+    package init(_ path: FilePath) throws(DebianArchiveFault) {
         self.path = path
         do {
             var found: (name: String, bytes: [UInt8])?
@@ -68,8 +67,8 @@ struct DebianPackageFile: Sendable {
             architecture = try paragraph.required("Architecture")
             controlFiles = files
         } catch {
-            throw AssemblyFault(
-                .badPackage, "not a usable Debian package", at: .path(path.string),
+            throw DebianArchiveFault(
+                .malformed, "not a usable Debian package", at: .path(path.string),
                 remedy: "remove the file and build again", cause: error)
         }
     }
@@ -93,15 +92,15 @@ struct DebianPackageFile: Sendable {
     }
 
     /// The size of the data archive, compressed, in bytes.
-    var size: Int64 { Int64(data.count) }
+    package var size: Int64 { Int64(data.count) }
 
     /// A reader of the data archive.
-    func openData() throws(ArchiveFault) -> ArchiveReader {
+    package func openData() throws(ArchiveFault) -> ArchiveReader {
         try ArchiveReader.open(path, range: data, name: "\(path) data.tar", format: .tar)
     }
 
     /// A reader whose one member is the data archive without its compression.
-    func openPlainData() throws(ArchiveFault) -> ArchiveReader {
+    package func openPlainData() throws(ArchiveFault) -> ArchiveReader {
         var reader = try ArchiveReader.open(path, range: data, name: "\(path) data.tar", format: .raw)
         guard try reader.next() != nil else {
             throw ArchiveFault(.malformed, "there is no data", at: .path(path.string))
@@ -110,7 +109,7 @@ struct DebianPackageFile: Sendable {
     }
 
     /// Whether dpkg is to do something with a conffile beyond keeping it, such as `remove-on-upgrade` (deb-conffiles(5)).
-    var hasFlaggedConffiles: Bool {
+    package var hasFlaggedConffiles: Bool {
         let lines = controlFiles["conffiles"]?.split(separator: UInt8(ascii: "\n")) ?? []
         return lines.contains { line in
             line.first != UInt8(ascii: "/") || line.last.map { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D } ?? true
@@ -118,14 +117,14 @@ struct DebianPackageFile: Sendable {
     }
 
     /// The paths of the conffiles, without a leading slash.
-    var conffiles: Set<String> {
+    package var conffiles: Set<String> {
         Set(
             String(decoding: controlFiles["conffiles"] ?? [], as: UTF8.self).split(separator: "\n")
                 .map { String($0.drop { $0 == "/" }) })
     }
 
     /// Whether all that the package says of triggers is which ones it is interested in or activates, a line each.
-    var hasPlainTriggers: Bool {
+    package var hasPlainTriggers: Bool {
         String(decoding: controlFiles["triggers"] ?? [], as: UTF8.self).split(separator: "\n").allSatisfy { line in
             let words = line.split { $0 == " " || $0 == "\t" }
             return words.count == 2 && !line.contains("#")
@@ -134,8 +133,8 @@ struct DebianPackageFile: Sendable {
     }
 
     /// Whether every system needs it while other packages are installed (Debian policy, section 3.8).
-    var isEssential: Bool { control["Essential"] == "yes" }
+    package var isEssential: Bool { control["Essential"] == "yes" }
 
     /// The name by which dpkg knows it: with the architecture where several of it may be installed together.
-    var databaseName: String { control["Multi-Arch"] == "same" ? "\(name):\(architecture)" : name }
+    package var databaseName: String { control["Multi-Arch"] == "same" ? "\(name):\(architecture)" : name }
 }

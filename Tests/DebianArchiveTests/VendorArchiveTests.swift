@@ -1,0 +1,460 @@
+import Command
+import Cryptography
+import DebianArchive
+import Fault
+import FileIO
+import Glibc
+import Manifest
+import SystemPackage
+import Testing
+
+/// Archives as vendors and teams make them, with reprepro and apt-ftparchive, beside a small Debian: what is chosen of them is
+/// what apt chooses of the same sources and pins.
+@Suite("Archives beside Debian's own", .serialized)
+struct VendorArchiveTests {
+    private let debian: LocalArchive
+    private let signer: Signer
+    private let box: DirectoryBox
+    private var work: FilePath { box.path }
+
+    init() async throws {
+        debian = try await LocalArchive()
+        signer = try await Signer.stranger.value
+        box = try DirectoryBox()
+        try await debian.publish(
+            [
+                .init(name: "base-files", fields: ["Essential": "yes"]), .init(name: "kernel"),
+                .init(name: "web", version: "1.0-1"), .init(name: "lib", version: "1.0-1"),
+            ], validUntil: nil)
+        try await debian.publish(
+            [
+                .init(name: "web", version: "3.0-1~bpo1", fields: ["Depends": "lib (>= 2)"]),
+                .init(name: "lib", version: "2.5-1~bpo1"), .init(name: "other", version: "9~bpo1"),
+            ], suite: "trixie-backports", validUntil: nil, extra: "NotAutomatic: yes\nButAutomaticUpgrades: yes\n")
+        try work.appending("vendor.asc").replaceContents(with: try await signer.armored())
+    }
+
+    /// Builds a package with dpkg-deb.
+    @discardableResult
+    private func deb(
+        _ name: String, _ version: String, architecture: String = "amd64", _ extra: String = "", in directory: String
+    ) async throws -> FilePath {
+        let tree = work.appending("tree")
+        try tree.removeTree()
+        try tree.appending("DEBIAN").makeDirectories()
+        try tree.appending("usr/share/\(name)").makeDirectories()
+        try tree.appending("usr/share/\(name)/version").replaceContents(with: version)
+        try tree.appending("DEBIAN/control").replaceContents(
+            with: """
+                Package: \(name)
+                Version: \(version)
+                Architecture: \(architecture)
+                Maintainer: Nobody <nobody@example.org>
+                Section: misc
+                Priority: optional
+                Description: a test
+                \(extra)
+                """ + (extra.isEmpty ? "" : "\n"))
+        let output = work.appending(directory)
+        try output.makeDirectories()
+        let file = output.appending("\(name)_\(version.replacing(":", with: "%3a"))_\(architecture).deb")
+        try await Command(
+            "dpkg-deb", ["--root-owner-group", "-Znone", "--build", tree.string, file.string]
+        ).run()
+        return file
+    }
+
+    /// An archive of reprepro's, served by its directory.
+    private func reprepro(_ files: [FilePath], components: String = "main") async throws -> String {
+        let directory = work.appending("reprepro")
+        try directory.appending("conf").makeDirectories()
+        try directory.appending("conf/distributions").replaceContents(
+            with: """
+                Origin: Vendor
+                Codename: vendor
+                Architectures: amd64 arm64
+                Components: \(components)
+                SignWith: yes
+
+                """)
+        for file in files {
+            try await Command(
+                "env",
+                [
+                    "GNUPGHOME=\(signer.directory)", "reprepro", "--silent", "-b", directory.string, "-C",
+                    String(components.prefix { $0 != " " }), "includedeb", "vendor", file.string,
+                ]
+            ).run()
+        }
+        return "file:\(directory)"
+    }
+
+    /// A flat archive of apt-ftparchive's, signed apart from its Release file.
+    private func flat(_ directory: String, compress: [String]) async throws -> String {
+        let path = work.appending(directory)
+        let index = try await Command("apt-ftparchive", ["packages", "."], directory: path).run().output
+        try path.appending("Packages").replaceContents(with: index)
+        if let program = compress.first {
+            // The Release file names what is without compression too, which is not served.
+            try await Command(program, Array(compress.dropFirst()) + ["-k", "Packages"], directory: path).run()
+        }
+        let release = try await Command("apt-ftparchive", ["release", "."], directory: path).run().output
+        if !compress.isEmpty { try path.appending("Packages").removeTree() }
+        try path.appending("Release").replaceContents(with: release)
+        try path.appending("Release.gpg").replaceContents(with: try await signer.signApart(release))
+        return "file:\(path)"
+    }
+
+    private func manifest(
+        _ archives: String, install: String, suites: String = "[trixie]", local: String = "[]"
+    ) throws -> Manifest {
+        let path = work.appending("image.yaml")
+        try path.replaceContents(
+            with: """
+                product: x
+                kernel: {package: kernel}
+                packages: {install: [\(install)], local: \(local)}
+                distribution:
+                  suites: \(suites)
+                  archives: [\(archives)]
+
+                """)
+        return try Manifest.load(path)
+    }
+
+    private func lock(_ manifest: Manifest, keeping: Lock? = nil, updating: [String] = []) async throws -> Lock {
+        try await Lock.resolve(
+            manifest, from: debian.client(at: Int64(time(nil))), keeping: keeping, updating: updating)
+    }
+
+    private func chosen(_ manifest: Manifest) async throws -> Set<String> {
+        Set(try await lock(manifest).packages.map { "\($0.name)=\($0.version)" })
+    }
+
+    /// The sentence and the place of what locking fails with, without this test's directory.
+    private func message(_ manifest: Manifest) async -> String {
+        do {
+            _ = try await lock(manifest)
+            return "no fault"
+        } catch { return "\(error)".replacing(work.string + "/", with: "") }
+    }
+
+    /// What apt itself would install of these sources and pins.
+    private func apt(
+        _ sources: [String], suites: [String] = ["trixie"], preferences: String = "", _ names: [String]
+    ) async throws -> Set<String> {
+        let root = work.appending("apt")
+        for directory in [
+            "etc/apt/sources.list.d", "etc/apt/preferences.d", "etc/apt/apt.conf.d", "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial", "var/lib/dpkg",
+        ] { try root.appending(directory).makeDirectories() }
+        try root.appending("var/lib/dpkg/status").replaceContents(with: "")
+        let debian = suites.map {
+            "deb [signed-by=\(self.debian.signer.keyring)] \(self.debian.mirror.main) \($0) main"
+        }
+        try root.appending("etc/apt/sources.list").replaceContents(
+            with: (debian + sources).map { $0 + "\n" }.joined())
+        try root.appending("etc/apt/preferences").replaceContents(with: preferences)
+        let options = [
+            "Dir=\(root)", "Dir::State::status=\(root)/var/lib/dpkg/status", "APT::Architecture=amd64",
+            "APT::Architectures=amd64", "APT::Install-Recommends=0", "APT::Sandbox::User=root",
+            // The tests' archives are valid at a time of their own.
+            "Acquire::Check-Date=0", "Acquire::Check-Valid-Until=0",
+        ].flatMap { ["-o", $0] }
+        try await Command("apt-get", options + ["update"]).run()
+        let outcome = try await Command("apt-get", options + ["-s", "install", "?essential", "kernel"] + names).run()
+        return Set(
+            outcome.outputText.split(separator: "\n").compactMap { line in
+                let words = line.split(separator: " ")
+                guard words.count > 2, words[0] == "Inst" else { return nil }
+                return "\(words[1])=\(words[2].dropFirst())"
+            })
+    }
+
+    private func yaml(_ uri: String, suite: String, _ more: String = "") -> String {
+        "{name: vendor, uri: \"\(uri)\", suite: \(suite), signed_by: vendor.asc\(more)}"
+    }
+
+    private func line(_ uri: String, _ suite: String) -> String {
+        "deb [signed-by=\(work)/vendor.asc] \(uri) \(suite)"
+    }
+
+    @Test("an archive of reprepro's, over http and from a directory, gives what apt takes of it")
+    func suite() async throws {
+        let files = [
+            try await deb("web", "2:0.1", "Depends: vendor-lib", in: "debs"),
+            try await deb("vendor-lib", "1", architecture: "all", in: "debs"),
+        ]
+        let uri = try await reprepro(files, components: "stable")
+        try await Command(
+            "cp", ["-r", work.appending("reprepro").string, debian.root.appending("vendor").string]
+        ).run()
+        let served = debian.mirror.main.replacing("/debian", with: "/vendor")
+        for address in [uri, served] {
+            let ours = try await chosen(
+                try manifest(yaml(address, suite: "vendor", ", components: [stable]"), install: "web"))
+            #expect(ours == ["base-files=1", "kernel=1", "web=2:0.1", "vendor-lib=1"])
+            #expect(ours == (try await apt([line(address, "vendor stable")], ["web"])))
+        }
+        // What was locked is what is fetched, and each archive's keys are in the lock.
+        let manifest = try manifest(yaml(served, suite: "vendor", ", components: [stable]"), install: "web")
+        let lock = try await lock(manifest)
+        let cache = PackageCache(work.appending("packages"))
+        try await cache.fetch(
+            lock.packages, from: PackageSources(mirror: debian.mirror, archives: manifest.distribution.archives))
+        let web = try #require(lock.packages.first { $0.name == "web" })
+        #expect(web.suite == "vendor")
+        #expect(try cache.path(of: web).contents() == files[0].contents())
+        #expect(lock.suites.map(\.keys.count) == [1, 1])
+        #expect(lock.suites[0].keys != lock.suites[1].keys)
+        let fingerprints = try await DebCommand.run(
+            "gpg", ["--homedir", signer.directory.string, "--with-colons", "--list-keys"])
+        #expect(String(decoding: fingerprints, as: UTF8.self).contains(lock.suites[1].keys[0]))
+    }
+
+    @Test(
+        "a flat archive of apt-ftparchive's with each compression gives what apt takes of it",
+        arguments: [[], ["xz"], ["gzip"], ["zstd", "-q"], ["bzip2"]])
+    func flatArchive(compress: [String]) async throws {
+        try await deb("web", "1.0-1+own1", in: "flat/sub")
+        try await deb("tool", "1", "Depends: web (>= 1.0-1+own1)", in: "flat/sub")
+        let uri = try await flat("flat", compress: compress)
+        let ours = try await chosen(try manifest(yaml(uri, suite: "./"), install: "tool"))
+        #expect(ours == ["base-files=1", "kernel=1", "web=1.0-1+own1", "tool=1"])
+        #expect(ours == (try await apt([line(uri, "./")], ["tool"])))
+    }
+
+    @Test("an archive's priority and the names it may supply count as apt's pins do")
+    func pins() async throws {
+        let uri = try await reprepro([
+            try await deb("web", "2.0", in: "debs"), try await deb("lib", "2.0", in: "debs"),
+        ])
+        let source = line(uri, "vendor main")
+        func pin(_ names: String, _ priority: Int) -> String {
+            "Package: \(names)\nPin: release o=Vendor\nPin-Priority: \(priority)\n\n"
+        }
+        let low = try await chosen(try manifest(yaml(uri, suite: "vendor", ", priority: 100"), install: "web, lib"))
+        #expect(low == (try await apt([source], preferences: pin("*", 100), ["web", "lib"])))
+        #expect(low.contains("web=1.0-1"))
+        let only = try await chosen(try manifest(yaml(uri, suite: "vendor", ", packages: [lib]"), install: "web, lib"))
+        #expect(only == (try await apt([source], preferences: pin("lib", 500) + pin("*", -1), ["web", "lib"])))
+        #expect(only.contains("web=1.0-1") && only.contains("lib=2.0"))
+        let message = await message(try manifest(yaml(uri, suite: "vendor", ", packages: [lib]"), install: "web=2.0"))
+        #expect(message == "image.yaml:3:22: no suite has 'web' 2.0; there is 1.0-1 (trixie)")
+    }
+
+    @Test("a version or a suite that is asked for is taken, with what it needs of that suite and no more, as apt does")
+    func requests() async throws {
+        let both = ["trixie", "trixie-backports"]
+        for (names, isThere) in [
+            (["web"], "web=1.0-1"), (["web/trixie-backports"], "web=3.0-1~bpo1"), (["web=1.0-1"], "web=1.0-1"),
+            (["web/trixie-backports"], "lib=2.5-1~bpo1"), (["other"], "other=9~bpo1"),
+            (["lib", "web/trixie-backports"], "lib=2.5-1~bpo1"),
+        ] {
+            let ours = try await chosen(
+                try manifest("", install: names.joined(separator: ", "), suites: "[trixie, trixie-backports]"))
+            #expect(ours.contains(isThere), "\(names): \(ours.sorted())")
+            #expect(ours == (try await apt([], suites: both, names)), "\(names)")
+        }
+        for (request, expected) in [
+            ("web=7", "image.yaml:3:22: no suite has 'web' 7; there is 1.0-1 (trixie), 3.0-1~bpo1 (trixie-backports)"),
+            (
+                "web/sid",
+                "image.yaml:3:22: 'web' is asked for from 'sid', which is none of the suites and archives; there is 1.0-1 "
+                    + "(trixie), 3.0-1~bpo1 (trixie-backports)"
+            ),
+            (
+                "kernel/trixie-backports",
+                "image.yaml:3:22: 'trixie-backports' has no package 'kernel'; there is 1 (trixie)"
+            ),
+        ] {
+            let manifest = try manifest("", install: request, suites: "[trixie, trixie-backports]")
+            let text = await message(manifest)
+            #expect(text == expected, "\(text)")
+        }
+    }
+
+    @Test("an archive is believed for its own key only, and for a whole one")
+    func keys() async throws {
+        let uri = try await reprepro([try await deb("web", "2.0", in: "debs")])
+        let good = try manifest(yaml(uri, suite: "vendor"), install: "web")
+        try work.appending("vendor.asc").replaceContents(with: try debian.signer.keyring.contents())
+        #expect(
+            await message(good)
+                == "\(uri)/dists/vendor/InRelease: signed only by keys that the keyring does not have; do not use this mirror "
+                .replacing(work.string + "/", with: "") + "until it is known why; nothing was written")
+        let armored = String(decoding: try await signer.armored(), as: UTF8.self)
+        try work.appending("vendor.asc").replaceContents(with: armored.replacing("-----END", with: "-----AND"))
+        #expect(
+            await message(good)
+                == "vendor.asc: the keyring is damaged: its armor cannot be read; fetch it again, or write it with 'gpg "
+                + "--armor --export'")
+        // Saved by another system, with another key's block before it.
+        let other = String(decoding: try await debian.signer.armored(), as: UTF8.self)
+        try work.appending("vendor.asc").replaceContents(with: (other + armored).replacing("\n", with: "\r\n"))
+        let text = await message(good)
+        #expect(text == "no fault", "\(text)")
+        try work.appending("vendor.asc").removeTree()
+        #expect(await message(good).hasPrefix("vendor.asc: the keyring is not there"))
+        let debianOnly = try Manifest.load(
+            work.appending("image.yaml").replaced(with: "product: x\nkernel: {package: kernel}\n"))
+        await #expect(throws: DebianArchiveFault.self) {
+            try await Lock.resolve(
+                debianOnly, from: debian.client(at: Int64(time(nil)), keyring: try await Signer.stranger.value.keyring))
+        }
+    }
+
+    @Test("an odd entry costs its package, and says so only to whom asks for that")
+    func oddEntries() async throws {
+        try await deb("web", "2.0", in: "flat")
+        try await deb("aaa", "1", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let path = work.appending("flat")
+        let whole = try path.appending("Packages").text()
+        let odd = """
+            Package: nosum
+            Version: 1
+            Architecture: amd64
+            Filename: ./nosum.deb
+            Size: 1
+
+            this is no field
+
+            Package: twice
+            Version: 1
+            Version: 2
+            Architecture: amd64
+
+             a continuation of nothing
+            Package: lost
+
+            Package: bad/name
+            Version: 1
+            Architecture: amd64
+            Filename: x.deb
+            Size: 1
+            SHA256: \(String(repeating: "0", count: 64))
+
+
+            """
+        try path.appending("Packages").replaceContents(with: odd + whole)
+        let release = try await Command("apt-ftparchive", ["release", "."], directory: path).run().output
+        try path.appending("Release").replaceContents(with: release)
+        try path.appending("Release.gpg").replaceContents(with: try await signer.signApart(release))
+        #expect(try await chosen(manifest(yaml(uri, suite: "./"), install: "web, aaa")).contains("web=2.0"))
+        #expect(
+            await message(try manifest(yaml(uri, suite: "./"), install: "nosum"))
+                .hasPrefix(
+                    "image.yaml:3:22: the archive's entry of 'nosum' cannot be used: "))
+        #expect(
+            await message(try manifest(yaml(uri, suite: "./"), install: "twice")).contains(
+                "the archive's entry of 'twice'"))
+    }
+
+    @Test("own package files come before any archive's, and are locked by their bytes")
+    func local() async throws {
+        let file = try await deb("web", "0.5+local1", in: "own")
+        try await deb("web-dbgsym", "0.5+local1", in: "own")
+        let manifest = try manifest("", install: "web", local: "[own/*.deb]")
+        let lock = try await lock(manifest)
+        #expect(lock.packages.map(\.name) == ["base-files", "kernel", "web"])
+        let web = try #require(lock.packages.last)
+        #expect(web.suite == "local")
+        #expect(try web.digest == SHA256Digest.ofFile(file).digest)
+        // A clean checkout with an empty cache has the file, and no other.
+        let cache = PackageCache(work.appending("empty"))
+        try cache.addLocal(lock.packages, of: manifest)
+        #expect(try cache.path(of: web).contents() == file.contents())
+        try cache.checkLocal(lock, of: manifest)
+        try await deb("web", "0.5+local1", "Homepage: https://example.org", in: "own")
+        #expect(throws: DebianArchiveFault.self) { try cache.checkLocal(lock, of: manifest) }
+        // Built again, it is the new one that is locked, also where all others are kept.
+        #expect(try await self.lock(manifest, keeping: lock, updating: ["kernel"]).packages.last?.digest != web.digest)
+    }
+
+    @Test("package files that cannot be in the image are named")
+    func badLocal() async throws {
+        try await deb("arm", "1", architecture: "arm64", in: "arm")
+        try await deb("two", "1", in: "two")
+        try await deb("two", "2", in: "two")
+        try work.appending("broken.deb").replaceContents(with: "no package")
+        for (pattern, expected) in [
+            (
+                "arm/*.deb",
+                "image.yaml:3:36: 'arm/arm_1_arm64.deb' is a package for arm64, and the image is for amd64; build it for amd64, "
+                    + "or name it by a pattern that leaves it out"
+            ),
+            (
+                "two/*.deb",
+                "image.yaml:3:36: 'two/two_1_amd64.deb' and 'two/two_2_amd64.deb' are both the package 'two'; remove one of them"
+            ),
+            (
+                "nowhere/*.deb",
+                "image.yaml:3:36: no file matches 'nowhere/*.deb', expected one like nowhere/*.deb; build the packages first, "
+                    + "or correct 'packages.local'"
+            ),
+        ] {
+            #expect(await message(try manifest("", install: "web", local: "[\"\(pattern)\"]")) == expected)
+        }
+        let broken = await message(try manifest("", install: "web", local: "[broken.deb]"))
+        #expect(broken.hasPrefix("image.yaml:3:36: not a usable Debian package: broken.deb: cannot open"), "\(broken)")
+    }
+
+    @Test("a kept package stays although the archive has dropped its version, from the cache or from the mirror")
+    func dropped() async throws {
+        let old = try await deb("web", "1.5", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web, lib")
+        let before = try await lock(manifest)
+        try await deb("web", "1.6", in: "new")
+        try work.appending("flat/Packages").removeTree()
+        try await Command("cp", [work.appending("new/web_1.6_amd64.deb").string, work.appending("flat").string]).run()
+        try await Command("mv", [old.string, work.appending("kept.deb").string]).run()
+        _ = try await flat("flat", compress: [])
+        // The mirror still has the file, though no index names it.
+        try await Command("cp", [work.appending("kept.deb").string, old.string]).run()
+        let after = try await lock(manifest, keeping: before, updating: ["lib"])
+        #expect(after.packages.first { $0.name == "web" } == before.packages.first { $0.name == "web" })
+        try old.removeTree()
+        // Now only the cache has it.
+        #expect(try await lock(manifest, keeping: before, updating: ["lib"]).packages == after.packages)
+        try debian.cache.appending("sha256").removeTree()
+        let gone = await #expect(throws: DebianArchiveFault.self) {
+            try await lock(manifest, keeping: before, updating: ["lib"])
+        }
+        #expect(
+            gone?.description
+                == "the archive no longer has what the lock holds: web 1.5; move these too (--update web) or lock everything "
+                + "anew")
+        #expect(try await chosen(manifest).contains("web=1.6"))
+    }
+
+    @Test("an exported lock is an archive for apt and a source for builds")
+    func export() async throws {
+        try await deb("web", "0.5+local1", "Depends: tool", in: "own")
+        try await deb("tool", "2:1", in: "flat")
+        for name in ["base-files", "kernel"] { try await deb(name, "5", in: "flat") }
+        let uri = try await flat("flat", compress: [])
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web", local: "[own/*.deb]")
+        let lock = try await lock(manifest)
+        let cache = PackageCache(debian.cache)
+        try await cache.fetch(
+            lock.packages.filter { $0.suite != "local" },
+            from: PackageSources(mirror: debian.mirror, archives: manifest.distribution.archives))
+        let directory = work.appending("exported")
+        for _ in 0..<2 { try LockExport(lock, from: cache).write(to: directory) }
+        let source = "deb [trusted=yes] file:\(directory) ./"
+        #expect(try await apt([source], suites: [], ["web"]).isSuperset(of: ["web=0.5+local1", "tool=2:1"]))
+        let empty = PackageCache(work.appending("another"))
+        try empty.add(lock.packages, fromExport: directory)
+        #expect(empty.missing(of: lock.packages) == [])
+        for package in lock.packages { try empty.verify(package) }
+    }
+}
+
+extension FilePath {
+    fileprivate func replaced(with text: String) throws -> FilePath {
+        try replaceContents(with: text)
+        return self
+    }
+}
