@@ -85,7 +85,10 @@ public struct ArchiveReader: ~Copyable {
         case .ar: archive_read_support_format_ar(handle)
         case .tar: archive_read_support_format_tar(handle)
         case .cpio: archive_read_support_format_cpio(handle)
-        case .raw: archive_read_support_format_raw(handle)
+        case .raw:
+            archive_read_support_format_raw(handle)
+            // Nothing at all is no member, also within a compression.
+            archive_read_support_format_empty(handle)
         }
         return ArchiveReader(handle: handle, name: name, bytes: bytes)
     }

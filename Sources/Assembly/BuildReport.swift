@@ -77,7 +77,7 @@ public struct BuildReport: Sendable {
         [
             "format": 1, "product": .string(identity.product), "version": .string(identity.version),
             "packages": .array(
-                lock.packages.map {
+                lock.imagePackages.map {
                     [
                         "name": .string($0.name), "version": .string($0.version),
                         "architecture": .string($0.architecture),

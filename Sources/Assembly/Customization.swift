@@ -1,4 +1,5 @@
 import Fault
+import FileIO
 import Glibc
 import Manifest
 import SystemPackage
@@ -39,12 +40,33 @@ struct Customization {
                 owner: try accounts.user(file.owner, at: place("owner")),
                 group: try accounts.group(file.group, at: place("group")))
         }
+        try await runScripts()
         try AgentFiles(manifest: manifest).write(into: directory, agent: agent)
         // What the agent itself does not understand, or cannot even run to say so, would fail on each host.
         try await sandbox.run("have the agent read its settings", [HostUnits.agentPath, "settings"])
         try writeIdentity(into: directory)
         try writeVarPartition(into: directory)
         try await applyUnits(directory)
+    }
+
+    /// Runs the manifest's own steps in the tree.
+    private func runScripts() async throws(AssemblyFault) {
+        for (number, script) in manifest.scripts.enumerated() {
+            guard let status = try? FileStatus(following: script.file), status.permissions & 0o111 != 0 else {
+                throw AssemblyFault(
+                    .invalidRequest, "the script '\(script.name)' cannot be run",
+                    at: script.place ?? .path(script.file.string),
+                    remedy: "make it executable with 'chmod +x'")
+            }
+            var sandbox = sandbox
+            let path = "/run/script-\(number + 1)"
+            sandbox.shown.append(.init(path: path, file: script.file))
+            sandbox.environment = ["IMAGE_ID": identity.product, "IMAGE_VERSION": identity.version]
+            do throws(AssemblyFault) { try await sandbox.run("run the script '\(script.name)'", [path]) } catch {
+                throw AssemblyFault(
+                    error.code, error.message, at: script.place, remedy: error.remedy, cause: error.cause)
+            }
+        }
     }
 
     private func writeAccounts(into directory: RootDirectory) throws(AssemblyFault) {

@@ -6,7 +6,7 @@ import Manifest
 import PartitionTable
 import SystemPackage
 
-/// The disk while it is written: slot A first, since everything else depends on its root hash, and the ESP beside it.
+/// The disk while it is written, out of an image's parts.
 struct DiskImage {
     let path: FilePath
     let layout: DiskLayout
@@ -26,6 +26,25 @@ struct DiskImage {
             let file = try OpenFile(
                 path, .readWrite, options: [.create, .exclusiveCreate], permissions: FilePermissions(rawValue: 0o644))
             try file.resize(to: layout.diskSize)
+        }
+    }
+
+    /// Copies the file `part` to `offset`.
+    func copy(_ part: FilePath, to offset: Int64) throws(AssemblyFault) {
+        try attempt("cannot write the disk image", at: .path(path.string)) {
+            let source = try OpenFile(reading: part)
+            let disk = try OpenFile(path, .readWrite)
+            let size = try source.status().size
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+            defer { buffer.deallocate() }
+            var done: Int64 = 0
+            while done < size {
+                let piece = UnsafeMutableRawBufferPointer(
+                    rebasing: buffer[..<Int(min(Int64(buffer.count), size - done))])
+                try source.read(into: piece, at: done)
+                try disk.write(UnsafeRawBufferPointer(piece), at: offset + done)
+                done += Int64(piece.count)
+            }
         }
     }
 

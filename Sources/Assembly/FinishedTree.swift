@@ -13,6 +13,8 @@ struct FinishedTree {
     /// What the manifest's files and overlays bring.
     let brought: BroughtFiles
     let epoch: Int64
+    /// When the tree was built, in seconds since 1970. What has a time in it was made then, whatever the clock said.
+    let built: ClosedRange<Int64>
 
     /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
     static let packageDatabase = "usr/lib/sysimage/dpkg"
@@ -54,6 +56,7 @@ struct FinishedTree {
         }
         // Others are the build machine's: labels of its security modules, marks of its overlay file systems.
         tree.modifyAll { inode in
+            if built.contains(inode.modified) { inode.modified = epoch }
             inode.extendedAttributes = inode.extendedAttributes.filter { name, _ in
                 name == "security.capability" || name.hasPrefix("system.posix_acl_") || name.hasPrefix("user.")
             }

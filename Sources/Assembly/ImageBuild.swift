@@ -35,6 +35,10 @@ public struct ImageBuild: Sendable {
     /// Where the outputs go; made where it is missing.
     public let output: FilePath
 
+    /// Whether the tree is built a second time, at another time and with other randomness, and refused where it differs.
+    public var isChecked = false
+    /// What is around the programs that the build runs.
+    public var surroundings = Surroundings()
     /// Whether a lock that would have to be changed, for new accounts, ends the build.
     public var isLocked = false
     /// Where the build works; the file system of `$TMPDIR` or /var/tmp unless set.
@@ -61,11 +65,6 @@ public struct ImageBuild: Sendable {
         ImageIdentity(product: manifest.product, version: version, architecture: manifest.architecture.rawValue)
     }
 
-    /// Level of the initrd's compression: higher ones take seconds more for a few hundred kilobytes.
-    private static let initrdLevel = 9
-    /// Part of the format, as it were: any number of threads but none gives the same bytes.
-    private static let initrdWorkers = 2
-
     /// Builds, printing the size budget by `note` before anything is written to `output`.
     public func run(note: @Sendable (String) -> Void) async throws(AssemblyFault) -> BuildReport {
         let hadOutput = output.exists
@@ -84,123 +83,122 @@ public struct ImageBuild: Sendable {
         let inputs = try inputs()
         let brought = try BroughtFiles(manifest)
         try brought.checkPlaces()
-        let epoch = lock.epoch
-        let identity = identity
         var clock = StageClock()
         try output.makeDirectories()
         for path in TemporaryDirectory.removeAbandoned(prefix: "ballast-build", in: scratch) {
             note("removed \(path), which a build that was killed had left")
         }
         let work = try TemporaryDirectory(prefix: "ballast-build", in: scratch)
-        let files = try work.makeRoomyDirectory()
-        let root = files.appending("root")
-        try root.makeDirectories()
-
         let packages = try await readPackages()
         try clock.end("verify packages")
-        let sandboxed = files.appending("sandbox")
-        try sandboxed.makeDirectories()
-        let decompression = ModuleDecompression(root: root, work: sandboxed.appending("modules"))
-        let decompressed = try await Installation(
-            root: root, work: sandboxed, packages: packages,
-            excludedPaths: PathPatterns(manifest.packages.excludedPaths), epoch: epoch,
-            log: InstallationLog(in: work.path, kept: keptLog)
-        ).run(&clock) { () throws(AssemblyFault) in try decompression.prepare() }
-        try decompression.finish(decompressed)
-        let modules = try KernelModules(root: RootDirectory(root))
-        let sandbox = Sandbox(root: root, work: sandboxed, epoch: epoch)
-        try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
-            .apply()
-        try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
-        if try modules.keepOnly(manifest.kernel.modules, place: { manifest.place(of: "kernel.modules", element: $0) }) {
-            try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
+
+        var treeBuild = TreeBuild(
+            manifest: manifest, lock: lock, identity: identity, agent: agent, brought: brought, packages: packages,
+            keptLog: keptLog, surroundings: surroundings)
+        let built = try await treeBuild.run(in: try work.makeRoomyDirectory("tree"), logs: work.path, &clock)
+        try checkAccounts(built.accounts)
+        if isChecked {
+            treeBuild.surroundings = .other
+            try await check(built, by: treeBuild, in: work, &clock)
         }
-        try await sandbox.run("cache the libraries", ["/usr/sbin/ldconfig"])
-        try clock.end("customize")
-
-        let kernel = try modules.image()
-        var tree = try FinishedTree(
-            manifest: manifest, packages: lock.packages, brought: brought, epoch: epoch
-        ).make(scanning: root)
-        let accounts = try AccountNumbers(lock.accounts, manifest: manifest).apply(to: &tree)
-        try checkAccounts(accounts)
-        try NamedTargets(manifest: manifest).check(tree)
-        try PrivateKeys(manifest: manifest).check(tree)
-        let initrdTree = try InitrdBuilder(
-            manifest: manifest, identity: identity, image: tree, kernelRelease: modules.release, epoch: epoch
-        ).build()
-        let layout = try ErofsLayout(tree, buildTime: epoch)
-        let disk = DiskLayout(manifest.disk)
-        try disk.check([.init(name: "root", size: disk.disk.slot, used: layout.imageSize)]) { manifest.place(of: $0) }
-        try clock.end("scan")
-
-        let initrd = try Self.compress(initrdTree)
+        let image = try FinishedImage(built, manifest: manifest, identity: identity, epoch: lock.epoch)
         try clock.end("initrd")
-        let stub = try tree.contents(of: "usr/lib/systemd/boot/efi/linuxx64.efi.stub")
-        let osRelease = String(decoding: try tree.contents(of: "usr/lib/os-release"), as: UTF8.self)
-        func kernelImage(rootHash: SHA256Digest) throws -> [UInt8] {
-            try UnifiedKernel(
-                stub: stub, kernel: kernel, initrd: initrd, osRelease: osRelease,
-                commandLine: commandLine(rootHash: rootHash), release: modules.release
-            ).encode()
-        }
-        let loader = try tree.contents(of: "usr/lib/systemd/boot/efi/systemd-bootx64.efi")
-        // Any root hash is as long as the one that is not known yet.
-        let kernelSize = try kernelImage(rootHash: SHA256Digest(of: [])).count
-        let budget = Self.budget(disk, imageSize: layout.imageSize, kernelSize: kernelSize, loaderSize: loader.count)
+        let (disk, budget) = try budget(of: image)
         DiskLayout.table(budget).forEach(note)
         try disk.check(budget) { manifest.place(of: $0) }
 
         let names = OutputNames(directory: work.path, identity: identity)
-        let diskImage = DiskImage(
-            path: names.disk, layout: disk, identity: identity, epoch: epoch, work: work.path)
-        try diskImage.create()
-        async let formatted: Void = diskImage.formatSystemPartition([
-            .init(path: "EFI/BOOT/BOOTX64.EFI", bytes: loader),
-            .init(path: "EFI/systemd/systemd-bootx64.efi", bytes: loader),
-            .init(path: "loader/loader.conf", bytes: Array("timeout \(manifest.boot.timeout)\n".utf8)),
-        ])
-        let image = try RootImage.write(layout, identity: identity, to: names.disk, layout: disk)
-        try await formatted
-        try clock.end("write root")
-        let unified = try kernelImage(rootHash: image.tree.rootHash)
-        try await diskImage.add([
-            .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: unified)
-        ])
-        try diskImage.writeTable(rootHash: image.tree.rootHash)
-        try clock.end("write kernel, table")
-
-        async let digest = Self.digest(of: names.disk)
-        let parts = try image.extract(from: names.disk, root: names.root, hashes: names.hashes)
-        let kernelFile = try PendingFile(names.kernel)
-        try kernelFile.file.append(unified)
-        try kernelFile.commitWithoutFlush()
-        let packageList = Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8)
-        let packagesFile = try PendingFile(names.packages)
-        try packagesFile.file.append(packageList)
-        try packagesFile.commitWithoutFlush()
-        try await inspect?(tree, names.root)
-        try keepAccounts(accounts, note)
-        // Twenty thousand files take a while to go, and the digest of the disk takes longer.
-        try root.removeTree()
-        let raw = try await digest
-        try clock.end("extract parts, digest")
+        let outputs = try await write(image, disk, names, removing: built.root, &clock)
+        try keepAccounts(built.accounts, note)
         let report = BuildReport(
-            identity: identity, epoch: epoch, kernelRelease: modules.release, rootHash: image.tree.rootHash,
-            dataBlockCount: image.tree.dataBlockCount, hashDeviceSize: Int64(image.tree.hashDeviceSize),
-            initrdSize: Int64(initrd.count),
-            outputs: [
-                "raw": .init(path: names.disk, size: raw.size, digest: raw.digest), "root.erofs": parts.root,
-                "root.verity": parts.hashes,
-                "efi": .init(path: names.kernel, size: Int64(unified.count), digest: SHA256Digest(of: unified)),
-                "packages": .init(
-                    path: names.packages, size: Int64(packageList.count), digest: SHA256Digest(of: packageList)),
-            ], repository: manifest.update.url,
-            hostFiles: HostFiles(manifest: manifest, packages: lock.packages).makers.flatMap(\.patterns),
+            identity: identity, epoch: lock.epoch, kernelRelease: image.kernelRelease,
+            rootHash: outputs.verity.rootHash, dataBlockCount: outputs.verity.dataBlockCount,
+            hashDeviceSize: Int64(outputs.verity.hashDeviceSize), initrdSize: Int64(image.initrd.count),
+            outputs: outputs.files, repository: manifest.update.url,
+            hostFiles: HostFiles(manifest: manifest, packages: lock.imagePackages).makers.flatMap(\.patterns),
             inputs: inputs, tools: try await BuildTools.versions(),
             stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
+    }
+
+    /// Builds the tree again, elsewhere and in other surroundings, and refuses what differs.
+    private func check(
+        _ built: TreeBuild.Result, by other: TreeBuild, in work: borrowing TemporaryDirectory, _ clock: inout StageClock
+    ) async throws {
+        var unused = StageClock()
+        let again = try await other.run(in: try work.makeRoomyDirectory("again"), logs: work.path, &unused)
+        try TreeDifferences(between: built.tree, and: again.tree).refuse()
+        try again.root.removeTree()
+        try clock.end("check")
+    }
+
+    /// The disk and how much of its partitions the image takes. What does not fit at all is refused.
+    private func budget(of image: FinishedImage) throws -> (DiskLayout, [DiskLayout.Line]) {
+        let disk = DiskLayout(manifest.disk)
+        try disk.check([.init(name: "root", size: disk.disk.slot, used: image.layout.imageSize)]) {
+            manifest.place(of: $0)
+        }
+        // Any root hash is as long as the one that is not known yet.
+        let kernelSize = try image.unifiedKernel(rootHash: SHA256Digest(of: [])).count
+        return (
+            disk,
+            Self.budget(disk, imageSize: image.layout.imageSize, kernelSize: kernelSize, loaderSize: image.loader.count)
+        )
+    }
+
+    /// Writes all files but the report.
+    ///
+    /// - Parameter root: the directory that the tree's contents come from, which goes as soon as they are written.
+    private func write(
+        _ image: FinishedImage, _ disk: DiskLayout, _ names: OutputNames, removing root: FilePath,
+        _ clock: inout StageClock
+    ) async throws -> (files: [String: BuildReport.Output], verity: VerityTree) {
+        let diskImage = DiskImage(
+            path: names.disk, layout: disk, identity: identity, epoch: lock.epoch,
+            work: names.disk.removingLastComponent())
+        try diskImage.create()
+        let architecture = manifest.architecture
+        async let formatted: Void = diskImage.formatSystemPartition([
+            .init(path: "EFI/BOOT/\(architecture.fallbackLoaderName)", bytes: image.loader),
+            .init(path: "EFI/systemd/\(architecture.loaderName)", bytes: image.loader),
+            .init(path: "loader/loader.conf", bytes: Array("timeout \(manifest.boot.timeout)\n".utf8)),
+        ])
+        let parts = try RootImage.write(image, root: names.root, hashes: names.hashes)
+        let unified = try image.unifiedKernel(rootHash: parts.tree.rootHash)
+        try await formatted
+        try clock.end("write root")
+
+        try await diskImage.add([
+            .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: unified)
+        ])
+        try diskImage.copy(names.root, to: disk.slotOffsets[0])
+        try diskImage.copy(names.hashes, to: disk.verityOffsets[0])
+        try diskImage.writeTable(rootHash: parts.tree.rootHash)
+        try clock.end("write disk")
+
+        async let digest = Self.digest(of: names.disk)
+        let kernel = try Self.write(unified, to: names.kernel)
+        let list = try Self.write(
+            Array(BuildReport.packageList(lock, identity: identity).text(inlineDepth: 2).utf8), to: names.packages)
+        try await inspect?(image.tree, names.root)
+        // Twenty thousand files take a while to go, and the digest of the disk takes longer.
+        try root.removeTree()
+        let raw = try await digest
+        try clock.end("digest")
+        return (
+            [
+                "raw": .init(path: names.disk, size: raw.size, digest: raw.digest), "root.erofs": parts.root,
+                "root.verity": parts.hashes, "efi": kernel, "packages": list,
+            ], parts.tree
+        )
+    }
+
+    private static func write(_ bytes: [UInt8], to path: FilePath) throws -> BuildReport.Output {
+        let file = try PendingFile(path)
+        try file.file.append(bytes)
+        try file.commitWithoutFlush()
+        return .init(path: path, size: Int64(bytes.count), digest: SHA256Digest(of: bytes))
     }
 
     /// The accounts of `found` that the lock does not have, by name.
@@ -310,21 +308,8 @@ public struct ImageBuild: Sendable {
         return read[0] + read[1]
     }
 
-    /// The kernel's command line: where the root is and what it must hash to, then what the manifest adds.
-    private func commandLine(rootHash: SHA256Digest) -> String {
-        (["root=/dev/mapper/root", "roothash=\(rootHash)", "rootfstype=erofs", "ro"] + manifest.kernel.commandLine)
-            .joined(separator: " ")
-    }
-
     private static func digest(of file: FilePath) async throws -> (digest: SHA256Digest, size: Int64) {
         try SHA256Digest.ofFile(file)
-    }
-
-    private static func compress(_ tree: FileTree) throws -> [UInt8] {
-        var archive: [UInt8] = []
-        try CpioWriter(tree).write { archive += $0 }
-        var compressor = try ZstdCompressor(level: initrdLevel, workers: initrdWorkers)
-        return try compressor.compress(archive)
     }
 
     private static func budget(
@@ -359,6 +344,9 @@ public struct ImageBuild: Sendable {
             inputs["trusted_root"] = try digest(
                 "the root metadata that the hosts are to trust", trusted,
                 "correct 'update.trusted_root' in the manifest, or make the repository with 'ballast repo init'")
+        }
+        for script in manifest.scripts {
+            inputs["script \(script.name)"] = try digest("a script", script.file, "correct 'scripts' in the manifest")
         }
         for overlay in manifest.overlays {
             inputs["overlay \(overlay.name)"] = try OverlayCopy.digest(of: overlay.directory)

@@ -14,7 +14,7 @@ struct InitrdBuilder {
     private static let unitDirectory = "usr/lib/systemd/system"
 
     func build() throws(AssemblyFault) -> FileTree {
-        var builder = Closure(image: image, epoch: epoch)
+        var builder = Closure(image: image, libraryDirectory: manifest.architecture.libraryDirectory, epoch: epoch)
         do throws(FileTreeFault) {
             try builder.copyTopLevelLinks()
             for path in InitrdContents.files { try builder.copy(path) }
@@ -51,9 +51,74 @@ struct InitrdBuilder {
         for (target, unit) in InitrdContents.wants where image["\(directory)/\(unit)"] != nil {
             try builder.link("\(directory)/\(target)/\(unit)", to: "../\(unit)")
         }
+        for unit in manifest.initrd.units { try start(unit, in: &builder) }
         for (path, text) in HostUnits.settings(for: manifest) { try builder.write(path, Array(text.utf8)) }
         let modules = InitrdContents.loadedFirst.map { $0 + "\n" }.joined()
         try builder.write("usr/lib/modules-load.d/ballast.conf", Array(modules.utf8))
+    }
+
+    /// Copies a unit of the image, what it runs, and the links that its section [Install] asks for.
+    private func start(_ unit: String, in builder: inout Closure) throws(FileTreeFault) {
+        let file = ["etc/systemd/system", Self.unitDirectory].map { "\($0)/\(unit)" }.first { image.resolve($0) != nil }
+        guard let file else {
+            throw FileTreeFault(
+                .notFound, "no package or overlay has the unit '\(unit)'",
+                at: manifest.place(of: "initrd.units", element: unit))
+        }
+        try builder.copy(file)
+        let text = String(decoding: try image.contents(of: image.resolve(file) ?? file), as: UTF8.self)
+        var isStarted = false
+        for line in text.split(separator: "\n") {
+            guard let equals = line.firstIndex(of: "=") else { continue }
+            let key = line[..<equals].filter { $0 != " " }
+            let words = line[line.index(after: equals)...].split(separator: " ").map(String.init)
+            switch key {
+            case "WantedBy", "RequiredBy":
+                for target in words {
+                    let directory = "\(target).\(key == "WantedBy" ? "wants" : "requires")"
+                    try builder.link("etc/systemd/system/\(directory)/\(unit)", to: "/" + file)
+                    isStarted = true
+                }
+            case "ExecStart", "ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecCondition":
+                // Prefixes of systemd.service(5), "Special executable prefixes".
+                let program = words.first?.drop { "@-:+!|".contains($0) } ?? ""
+                if program.hasPrefix("/"), image.resolve(String(program)) != nil {
+                    try builder.copy(String(program.dropFirst()))
+                }
+            default: break
+            }
+        }
+        guard isStarted else {
+            throw FileTreeFault(
+                .notFound, "nothing starts the unit '\(unit)' in the initrd: its section [Install] has no WantedBy=",
+                at: manifest.place(of: "initrd.units", element: unit))
+        }
+    }
+
+    /// Copies the firmware that the module asks for, as far as the image has it.
+    private func copyFirmware(of module: String, into builder: inout Closure) throws(FileTreeFault) {
+        for name in Self.firmware(try image.contents(of: module)) {
+            for ending in ["", ".xz", ".zst"] where image.resolve("usr/lib/firmware/\(name)\(ending)") != nil {
+                try builder.copy("usr/lib/firmware/\(name)\(ending)")
+            }
+        }
+    }
+
+    /// The names in a module's information (its section .modinfo): strings `firmware=NAME`, each with a zero byte around it.
+    private static func firmware(_ module: [UInt8]) -> [String] {
+        let key = Array("firmware=".utf8)
+        var names: [String] = []
+        var index = module.startIndex
+        while let found = module[index...].firstIndex(of: key[0]) {
+            index = found + 1
+            guard found == 0 || module[found - 1] == 0, module[found...].starts(with: key) else { continue }
+            let name = module[(found + key.count)...].prefix { $0 != 0 }
+            guard name.count <= 256, let text = String(validating: name, as: UTF8.self),
+                !text.split(separator: "/").contains("..")
+            else { continue }
+            names.append(text)
+        }
+        return names
     }
 
     private func copyModules(into builder: inout Closure) throws(AssemblyFault) {
@@ -64,20 +129,23 @@ struct InitrdBuilder {
             let dependencies: ModuleDependencies
             let builtInModules: ModuleDependencies
             do throws(AssemblyFault) {
-                dependencies = try ModuleDependencies(text)
+                let softPath = "\(base)/modules.softdep"
+                let soft = image[softPath] == nil ? [] : (try? image.contents(of: softPath)) ?? []
+                dependencies = try ModuleDependencies(text, soft: String(decoding: soft, as: UTF8.self))
                 builtInModules = try ModuleDependencies(
                     builtIn.split(separator: "\n").map { "\($0):\n" }.joined())
                 for pattern in manifest.initrd.modules
                 where dependencies.closure(of: [pattern]).isEmpty && builtInModules.closure(of: [pattern]).isEmpty {
                     throw AssemblyFault(
                         .missing, "no module of the kernel \(kernelRelease) matches '\(pattern)'",
-                        at: .named("initrd.modules"))
+                        at: manifest.place(of: "initrd.modules", element: pattern) ?? .named("initrd.modules"))
                 }
             } catch {
                 throw FileTreeFault(.notFound, "the modules cannot be chosen", cause: error)
             }
             for path in dependencies.closure(of: InitrdContents.modules + manifest.initrd.modules).sorted() {
                 try builder.copy("\(base)/\(path)")
+                try copyFirmware(of: "\(base)/\(path)", into: &builder)
             }
             for path in image.sortedPaths() where path.hasPrefix("\(base)/modules.") { try builder.copy(path) }
         } catch {
@@ -89,11 +157,13 @@ struct InitrdBuilder {
 /// A tree that takes files from the image with whatever they need to run.
 private struct Closure {
     let image: FileTree
+    private let libraryDirectory: String
     private let epoch: Int64
     private(set) var tree: FileTree
 
-    init(image: FileTree, epoch: Int64) {
+    init(image: FileTree, libraryDirectory: String, epoch: Int64) {
         self.image = image
+        self.libraryDirectory = libraryDirectory
         self.epoch = epoch
         tree = FileTree(modified: epoch)
     }
@@ -177,7 +247,7 @@ private struct Closure {
         let directory = path.split(separator: "/").dropLast().joined(separator: "/")
         // A library beside the one that needs it is found through whoever loaded that one.
         let own = elf.searchPaths.map { $0.replacingOrigin(with: "/" + directory) } + ["/" + directory]
-        let usual = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64"]
+        let usual = ["/" + libraryDirectory, "/usr/lib", "/usr/lib64"]
         return (own + usual).lazy.map { String($0.drop { $0 == "/" }) + "/" + name }.first { image.resolve($0) != nil }
     }
 }

@@ -43,7 +43,9 @@ struct KernelModules {
     func keepOnly(_ patterns: [String], place: (String) -> Place?) throws(AssemblyFault) -> Bool {
         guard !patterns.isEmpty else { return false }
         let index = try root.contents("\(directory)/modules.dep") ?? []
-        let dependencies = try ModuleDependencies(String(decoding: index, as: UTF8.self))
+        let soft = try root.contents("\(directory)/modules.softdep") ?? []
+        let dependencies = try ModuleDependencies(
+            String(decoding: index, as: UTF8.self), soft: String(decoding: soft, as: UTF8.self))
         let kept = dependencies.closure(of: patterns)
         let stranger = patterns.first { dependencies.closure(of: [$0]).isEmpty }
         if let stranger {
@@ -59,11 +61,17 @@ struct KernelModules {
 /// What `modules.dep` says: which modules each module needs.
 struct ModuleDependencies {
     private let needs: [String: [String]]
+    /// The names of modules that are loaded with one, by its name (modprobe.d(5), `softdep`).
+    private let soft: [String: [String]]
 
     /// All modules' paths below the modules directory.
     var paths: [String] { needs.keys.sorted() }
 
-    init(_ text: String) throws(AssemblyFault) {
+    /// - Parameters:
+    ///   - text: what `modules.dep` has.
+    ///   - soft: what `modules.softdep` has.
+    init(_ text: String, soft: String = "") throws(AssemblyFault) {
+        self.soft = Self.soft(soft)
         var needs: [String: [String]] = [:]
         for line in text.split(separator: "\n") {
             guard let colon = line.firstIndex(of: ":") else {
@@ -78,17 +86,36 @@ struct ModuleDependencies {
     /// alike, or an fnmatch(3) pattern of its path.
     func closure(of patterns: [String]) -> Set<String> {
         var closure: Set<String> = []
-        for (path, dependencies) in needs where patterns.contains(where: { Self.matches(path, $0) }) {
-            closure.insert(path)
-            closure.formUnion(dependencies)
+        var pending = needs.keys.filter { path in patterns.contains { Self.matches(path, $0) } }
+        while let path = pending.popLast() {
+            guard closure.insert(path).inserted else { continue }
+            pending += needs[path] ?? []
+            for name in soft[Self.name(of: path)] ?? [] { pending += paths(of: name) }
         }
         return closure
     }
 
+    private func paths(of name: String) -> [String] { needs.keys.filter { Self.name(of: $0) == name } }
+
+    /// Lines of `softdep NAME pre: NAME … post: NAME …`.
+    private static func soft(_ text: String) -> [String: [String]] {
+        var soft: [String: [String]] = [:]
+        for line in text.split(separator: "\n") {
+            let words = line.split { $0 == " " || $0 == "\t" }
+            guard words.count > 3, words[0] == "softdep" else { continue }
+            soft[plain(words[1]), default: []] += words[2...].filter { !$0.hasSuffix(":") }.map { plain($0) }
+        }
+        return soft
+    }
+
+    private static func plain(_ text: some StringProtocol) -> String { String(text.map { $0 == "-" ? "_" : $0 }) }
+
+    private static func name(of path: String) -> String {
+        plain((path.split(separator: "/").last ?? "").prefix { $0 != "." })
+    }
+
     private static func matches(_ path: String, _ pattern: String) -> Bool {
-        func plain(_ text: some StringProtocol) -> String { String(text.map { $0 == "-" ? "_" : $0 }) }
-        let file = path.split(separator: "/").last ?? ""
-        let name = plain(file.prefix { $0 != "." })
+        let name = name(of: path)
         return fnmatch(plain(pattern), name, 0) == 0 || fnmatch(pattern, path, 0) == 0
     }
 }

@@ -10,6 +10,7 @@ import SystemPackage
 /// one line a path, `MODE OWNER GROUP /PATH`, with `#` for comments.
 struct OverlayCopy {
     static let modesFile = ".ballast-modes"
+    static let attributesFile = ".ballast-attributes"
 
     private struct Attributes {
         let permissions: UInt16
@@ -25,6 +26,9 @@ struct OverlayCopy {
             try FileTree(scanning: overlay, latestTime: 0)
         }
     }
+
+    /// Files that say something about the overlay, and are no part of it.
+    private static let settings: Set<String> = [modesFile, attributesFile]
 
     private static func usualPermissions(_ inode: FileInode) -> UInt16 {
         switch inode.kind {
@@ -53,7 +57,7 @@ struct OverlayCopy {
     /// The paths of what an overlay brings.
     static func paths(of overlay: FilePath) throws(AssemblyFault) -> [(path: String, kind: BroughtFiles.Kind)] {
         let tree = try tree(of: overlay)
-        return tree.sortedPaths().filter { !$0.isEmpty && $0 != modesFile }.map { path in
+        return tree.sortedPaths().filter { !$0.isEmpty && !settings.contains($0) }.map { path in
             switch tree[path]?.kind {
             case .directory: (path, .directory)
             case .regular: (path, .file)
@@ -70,7 +74,13 @@ struct OverlayCopy {
                 .missing, "names '/\(stranger)', which the overlay does not have",
                 at: .path(overlay.appending(Self.modesFile).string))
         }
-        for path in tree.sortedPaths() where !path.isEmpty && path != Self.modesFile {
+        let attributes = try OverlayAttributes(of: overlay)
+        if let stranger = attributes.paths.sorted().first(where: { tree[$0] == nil }) {
+            throw AssemblyFault(
+                .missing, "names '/\(stranger)', which the overlay does not have",
+                at: .path(overlay.appending(Self.attributesFile).string))
+        }
+        for path in tree.sortedPaths() where !path.isEmpty && !Self.settings.contains(path) {
             guard let inode = tree[path] else { continue }
             let given = modes[path]
             let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, at: .path(path)) } ?? 0
@@ -96,6 +106,7 @@ struct OverlayCopy {
                     .invalidRequest, "an overlay holds files, directories and symbolic links only",
                     at: .path(overlay.appending(path).string))
             }
+            for (name, value) in attributes[path] { try root.setExtendedAttribute(path, name, value) }
         }
     }
 

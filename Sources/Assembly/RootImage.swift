@@ -8,65 +8,40 @@ import Synchronization
 import SystemPackage
 import Verity
 
-/// The root file system with its hash tree, in slot A of a disk.
+/// The root file system and its hash tree, each in a file of its own.
 struct RootImage {
-    let layout: DiskLayout
-    /// The root file system's size in bytes.
-    let size: Int64
+    let root: BuildReport.Output
+    let hashes: BuildReport.Output
     let tree: VerityTree
 
-    /// Writes the image that `content` describes into slot A of the disk at `path`, with its hash tree.
-    static func write(
-        _ content: ErofsLayout, identity: ImageIdentity, to path: FilePath, layout: DiskLayout
-    ) throws -> RootImage {
+    /// Writes what `image` describes to the files `root` and `hashes`.
+    static func write(_ image: FinishedImage, root: FilePath, hashes: FilePath) throws -> RootImage {
+        let identity = image.identity
         let name = String(identity.product.prefix(15))
-        let writer = try ErofsWriter(content, uuid: DerivedUUID.bytes("\(identity.label) root"), volumeName: name)
+        let writer = try ErofsWriter(image.layout, uuid: DerivedUUID.bytes("\(identity.label) root"), volumeName: name)
         let parameters = try VerityParameters(
             salt: identity.veritySalt, uuid: DerivedUUID.bytes("\(identity.label) verity"))
-        let disk = try OpenFile(path, .readWrite)
-        let hashing = BackgroundVerity(VerityHasher(parameters, expecting: Int(content.imageSize / 4096)))
-        var offset = layout.slotOffsets[0]
+        let file = try PendingFile(root)
+        let hashing = BackgroundVerity(VerityHasher(parameters, expecting: Int(image.layout.imageSize / 4096)))
+        var digest = SHA256Hasher()
+        var size: Int64 = 0
         try writer.write { (bytes) throws(ErofsFault) in
-            do throws(FileIOFault) { try disk.write(bytes, at: offset) } catch {
-                throw ErofsFault(.unwritable, "cannot write the root file system", at: .path(path.string), cause: error)
+            do throws(FileIOFault) { try file.file.append(bytes) } catch {
+                throw ErofsFault(.unwritable, "cannot write the root file system", at: .path(root.string), cause: error)
             }
             hashing.update(bytes)
-            offset += Int64(bytes.count)
+            digest.update(bytes)
+            size += Int64(bytes.count)
         }
         let tree = hashing.finish()
-        try tree.hashDevice().withUnsafeBytes { try disk.write($0, at: layout.verityOffsets[0]) }
-        return RootImage(layout: layout, size: offset - layout.slotOffsets[0], tree: tree)
-    }
-
-    /// Copies root file system and hash tree from the disk into files of their own.
-    func extract(
-        from path: FilePath, root: FilePath, hashes: FilePath
-    ) throws -> (root: BuildReport.Output, hashes: BuildReport.Output) {
-        let disk = try OpenFile(reading: path)
-        return (
-            try Self.copy(disk, from: layout.slotOffsets[0], size: size, to: root),
-            try Self.copy(disk, from: layout.verityOffsets[0], size: Int64(tree.hashDeviceSize), to: hashes)
-        )
-    }
-
-    private static func copy(
-        _ disk: borrowing OpenFile, from offset: Int64, size: Int64, to path: FilePath
-    ) throws -> BuildReport.Output {
-        let file = try PendingFile(path)
-        var digest = SHA256Hasher()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        var done: Int64 = 0
-        while done < size {
-            let count = Int(min(Int64(buffer.count), size - done))
-            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-            try disk.read(into: piece, at: offset + done)
-            try file.file.append(UnsafeRawBufferPointer(piece))
-            digest.update(UnsafeRawBufferPointer(piece))
-            done += Int64(count)
-        }
         try file.commitWithoutFlush()
-        return .init(path: path, size: size, digest: digest.finish())
+        let device = tree.hashDevice()
+        let hashFile = try PendingFile(hashes)
+        try hashFile.file.append(device)
+        try hashFile.commitWithoutFlush()
+        return RootImage(
+            root: .init(path: root, size: size, digest: digest.finish()),
+            hashes: .init(path: hashes, size: Int64(device.count), digest: SHA256Digest(of: device)), tree: tree)
     }
 }
 

@@ -39,12 +39,14 @@ extension Lock {
             "format": .integer(Int64(Self.format)),
             "packages": .array(
                 packages.map { package in
-                    [
+                    var members: [String: JSONValue] = [
                         "architecture": .string(package.architecture), "name": .string(package.name),
                         "path": .string(package.path), "sha256": .string(package.digest.description),
                         "size": .integer(package.size), "suite": .string(package.suite),
                         "version": .string(package.version),
                     ]
+                    if package.isBuildOnly { members["build_only"] = true }
+                    return .object(members)
                 }),
             "request": .string(requestDigest.description),
             "suites": .array(
@@ -186,8 +188,10 @@ extension Lock {
     }
 
     private static func package(_ cursor: JSONCursor) throws -> LockedPackage {
-        try cursor.refuseMembers(except: ["architecture", "name", "path", "sha256", "size", "suite", "version"])
-        let package = LockedPackage(
+        try cursor.refuseMembers(except: [
+            "architecture", "build_only", "name", "path", "sha256", "size", "suite", "version",
+        ])
+        var package = LockedPackage(
             name: try cursor.field("name").string(), version: try cursor.field("version").string(),
             architecture: try cursor.field("architecture").string(), path: try cursor.field("path").string(),
             size: Int64(try cursor.field("size").integer(in: 1...Int(LockedPackage.sizeLimit))),
@@ -198,6 +202,7 @@ extension Lock {
         else {
             throw cursor.unexpected("'\(package.name)' has a name, version or path that no package has")
         }
+        if let isBuildOnly = try cursor.optional("build_only") { package.isBuildOnly = try isBuildOnly.bool() }
         return package
     }
 

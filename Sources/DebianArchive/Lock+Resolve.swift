@@ -90,6 +90,7 @@ extension Lock {
         func place(_ name: String) -> Place? {
             texts[name].flatMap { manifest.place(of: "packages.install", element: $0) }
                 ?? (name == manifest.kernel.package ? manifest.place(of: "kernel.package") : nil)
+                ?? (microcodePackages.contains(name) ? manifest.place(of: "kernel.microcode") : nil)
         }
         var choices = Dictionary(
             requests.compactMap { entry in entry.request.choice.map { (entry.request.name, $0) } }
@@ -100,18 +101,36 @@ extension Lock {
                 if case .version(let version)? = choices[package.name] { version == package.version } else { true }
             }.map { ($0.name, $0) }
         ) { first, _ in first }
-        let request = DependencySolver.Request(
-            install: requests.map(\.request.name) + [manifest.kernel.package], refuse: manifest.packages.remove,
+        let microcode = manifest.kernel.microcode ? Self.microcodePackages : []
+        var request = DependencySolver.Request(
+            install: requests.map(\.request.name) + [manifest.kernel.package] + microcode,
+            refuse: manifest.packages.remove,
             installsRecommends: manifest.packages.installsRecommends, place: place,
             placeOfRefusal: { manifest.place(of: "packages.remove", element: $0) })
         while true {
             let solver = try DependencySolver(
                 indices, architecture: manifest.architecture.rawValue, held: kept, choices: choices, place: place)
             let additions = solver.additions(to: choices)
-            if additions.isEmpty { return try solver.solve(request) }
-            choices.merge(additions) { first, _ in first }
+            guard additions.isEmpty else {
+                choices.merge(additions) { first, _ in first }
+                continue
+            }
+            let image = try solver.solve(request)
+            guard !manifest.packages.buildOnly.isEmpty else { return image }
+            // What is in the image stays as it is, whatever the build needs beyond.
+            request.install = image.map(\.name) + manifest.packages.buildOnly
+            request.place = { manifest.place(of: "packages.build_only", element: $0) }
+            let names = Set(image.map(\.name))
+            return try solver.solve(request).map { package in
+                var package = package
+                package.isBuildOnly = !names.contains(package.name)
+                return package
+            }
         }
     }
+
+    /// The processors' microcode.
+    private static let microcodePackages = ["amd64-microcode", "intel-microcode"]
 
     /// Indices of what the lock holds and no archive names any more, read out of the packages themselves.
     private static func keptIndices(

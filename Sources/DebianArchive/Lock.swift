@@ -30,6 +30,9 @@ public struct Lock: Sendable, Hashable {
     /// The date of the newest suite in seconds since 1970: SOURCE_DATE_EPOCH of every build from this lock.
     public var epoch: Int64 { suites.map(\.date).max() ?? 0 }
 
+    /// The packages that are in the image.
+    public var imagePackages: [LockedPackage] { packages.filter { !$0.isBuildOnly } }
+
     /// The bytes of all packages together.
     public var downloadSize: Int64 { packages.reduce(0) { $0 + $1.size } }
 
@@ -91,6 +94,9 @@ public struct LockedPackage: Sendable, Hashable {
     public var digest: SHA256Digest
     /// The suite or archive it was found in, which says where it comes from; `local` for a file beside the manifest.
     public var suite: String
+
+    /// Whether it is there while scripts run, and not in the image.
+    public var isBuildOnly = false
 
     /// A package of these properties; `Lock.load` checks them, this does not.
     public init(

@@ -106,10 +106,12 @@ public struct TemporaryDirectory: ~Copyable, Sendable {
     ///
     /// ext4 puts files near their directory, and searches long among inodes that were freed in the last minutes, such as those
     /// of the last build. So it is asked to put this directory somewhere else each time.
-    public func makeRoomyDirectory() throws(FileIOFault) -> FilePath {
+    ///
+    /// - Parameter name: what to call it.
+    public func makeRoomyDirectory(_ name: String) throws(FileIOFault) -> FilePath {
         // It goes by the directory's name, so that the name is another one each time too.
         _ = ballast_spread_subdirectories(lock.descriptor.rawValue)
-        let directory = path.appending(path.lastComponent?.string ?? "files")
+        let directory = path.appending("\(path.lastComponent?.string ?? "files")-\(name)")
         try directory.makeDirectories(permissions: .ownerReadWriteExecute)
         return directory
     }

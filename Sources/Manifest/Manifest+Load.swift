@@ -37,14 +37,17 @@ extension Manifest {
             local: packages.list("local").compactMap { entry in
                 guard let name = entry.node.text, let path = entry.absolutePath else { return nil }
                 return LocalPattern(name: name, path: path, place: entry.node.origin?.place)
-            }, remove: packages.strings("remove"),
+            }, buildOnly: packages.strings("build_only"), remove: packages.strings("remove"),
             excludedPaths: packages.strings("exclude_paths"), installsRecommends: try packages.bool("recommends"))
         let kernel = try root.below("kernel")
         self.kernel = Kernel(
             package: try kernel.string("package"), commandLine: kernel.strings("command_line"),
+            microcode: try kernel.bool("microcode"),
             modules: kernel.strings("modules"))
         let initrd = try root.below("initrd")
-        self.initrd = Initrd(modules: initrd.strings("modules"), files: initrd.strings("files"))
+        self.initrd = Initrd(
+            modules: initrd.strings("modules"), files: initrd.strings("files"), units: initrd.strings("units"))
+        debconf = root.strings("debconf")
         overlays = root.list("overlays").compactMap { overlay in
             guard let name = overlay.node.text, let directory = overlay.absolutePath else { return nil }
             return Overlay(name: name, directory: directory, place: overlay.node.origin?.place)
@@ -54,6 +57,10 @@ extension Manifest {
                 path: try file.string("path"), content: try file.string("content"),
                 mode: UInt16(try file.string("mode"), radix: 8) ?? 0o644, owner: try file.string("owner"),
                 group: try file.string("group"))
+        }
+        scripts = root.list("scripts").compactMap { script in
+            guard let name = script.node.text, let file = script.absolutePath else { return nil }
+            return Script(name: name, file: file, place: script.node.origin?.place)
         }
         let units = try root.below("units")
         self.units = Units(

@@ -40,7 +40,8 @@ extension Manifest {
         let request: JSONValue = [
             "architecture": .string(architecture.rawValue), "archives": .array(archives),
             "components": strings(distribution.components), "install": strings(packages.install.sorted()),
-            "kernel": .string(kernel.package), "local": strings(packages.local.map(\.name)),
+            "build_only": strings(packages.buildOnly.sorted()), "kernel": .string(kernel.package),
+            "microcode": .bool(kernel.microcode), "local": strings(packages.local.map(\.name)),
             "recommends": .bool(packages.installsRecommends), "remove": strings(packages.remove.sorted()),
             "suites": strings(distribution.suites),
         ]

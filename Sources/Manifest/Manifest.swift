@@ -18,10 +18,14 @@ public struct Manifest: Sendable, Hashable {
     public var kernel: Kernel
     /// What the initrd holds beyond what it always needs.
     public var initrd: Initrd
+    /// Answers for packages' scripts, as debconf-set-selections(1) reads them.
+    public var debconf: [String]
     /// Directories copied over the tree, in this order.
     public var overlays: [Overlay]
     /// Small files written into the image after the overlays.
     public var files: [InlineFile]
+    /// Programs that run in the tree after overlays and files, in this order.
+    public var scripts: [Script]
     /// Which units start.
     public var units: Units
     /// Users made by systemd-sysusers.
@@ -117,6 +121,8 @@ extension Manifest {
         public var install: [String]
         /// Absolute paths of package files, or patterns of their names.
         public var local: [LocalPattern]
+        /// Packages that are there while scripts run, and not in the image.
+        public var buildOnly: [String]
         /// Packages that must not be in the image.
         public var remove: [String]
         /// Patterns of paths that are not unpacked, such as `/usr/share/doc/*`.
@@ -141,6 +147,8 @@ extension Manifest {
         public var package: String
         /// Arguments of the kernel command line, without those that Ballast itself sets.
         public var commandLine: [String]
+        /// Whether the kernel gets the packages' microcode first.
+        public var microcode: Bool
         /// Patterns of the modules kept in the image; empty keeps all.
         public var modules: [String]
     }
@@ -151,6 +159,8 @@ extension Manifest {
         public var modules: [String]
         /// Absolute paths of the image's files that are in the initrd too.
         public var files: [String]
+        /// Units that start in the initrd too.
+        public var units: [String]
     }
 
     /// A directory that is copied over the tree.
@@ -159,6 +169,16 @@ extension Manifest {
         public var name: String
         /// Its absolute path.
         public var directory: FilePath
+        /// Where the manifest names it.
+        public var place: Place?
+    }
+
+    /// A program of the build machine that runs in the tree.
+    public struct Script: Sendable, Hashable {
+        /// Its path as the manifest writes it.
+        public var name: String
+        /// Its absolute path.
+        public var file: FilePath
         /// Where the manifest names it.
         public var place: Place?
     }

@@ -2,7 +2,7 @@ import JSON
 
 /// The part of the schema that says how the host runs; `Schema+Manifest.swift` has what the image is made of.
 extension Schema {
-    private static let unit = Schema(
+    static let unit = Schema(
         doc: "",
         kind: .string(
             what: "a unit name with its type, such as 'sshd.service'",

@@ -12,8 +12,10 @@ extension Schema {
             Key(name: "packages", schema: packages),
             Key(name: "kernel", schema: kernel),
             Key(name: "initrd", schema: initrd),
+            Key(name: "debconf", schema: debconf),
             Key(name: "overlays", schema: overlays),
             Key(name: "files", schema: files),
+            Key(name: "scripts", schema: scripts),
             Key(name: "units", schema: units),
             Key(name: "users", schema: users),
             Key(name: "groups", schema: groups),
@@ -180,6 +182,13 @@ extension Schema {
                         + "something needs one.",
                     kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[tzdata-legacy]")),
             Key(
+                name: "build_only",
+                schema: Schema(
+                    doc:
+                        "Packages that are there while maintainer scripts and `scripts` run, and not in the image, with what "
+                        + "only they depend on.",
+                    kind: .list(of: packageName, .union), defaultValue: .value([]), example: "[python3]")),
+            Key(
                 name: "local",
                 schema: Schema(
                     doc:
@@ -242,6 +251,13 @@ extension Schema {
                         .union),
                     defaultValue: .value([]), example: "[console=ttyS0, panic=10]")),
             Key(
+                name: "microcode",
+                schema: Schema(
+                    doc:
+                        "Whether the kernel gets the newest microcode of its processor before anything else: of the packages "
+                        + "`intel-microcode` and `amd64-microcode`, which are in the component `non-free-firmware`.",
+                    kind: .boolean, defaultValue: .value(false), example: "true")),
+            Key(
                 name: "modules",
                 schema: Schema(
                     doc:
@@ -263,20 +279,52 @@ extension Schema {
             Key(
                 name: "modules",
                 schema: Schema(
-                    doc: "Kernel modules by name or pattern, with what they depend on.",
+                    doc:
+                        "Kernel modules by name or pattern, with what they depend on and the firmware that they ask for.",
                     kind: .list(of: modulePattern, .union), defaultValue: .value([]), example: "[nvme, ahci]")),
             Key(
                 name: "files",
                 schema: Schema(
                     doc: "Files of the image that are in the initrd too. An executable brings its libraries.",
                     kind: .list(of: absolutePath, .union), defaultValue: .value([]), example: "[/usr/sbin/blkid]")),
+            Key(
+                name: "units",
+                schema: Schema(
+                    doc:
+                        "Units of the image that start in the initrd too, as their section [Install] says, with the programs "
+                        + "that they run.",
+                    kind: .list(of: unit, .union), defaultValue: .value([]), example: "[site-storage.service]")),
         ]))
+
+    private static let debconf = Schema(
+        doc: "Answers for packages' scripts, as debconf-set-selections(1) reads them: `PACKAGE QUESTION TYPE VALUE`.",
+        kind: .list(
+            of: Schema(
+                doc: "",
+                kind: .string(
+                    what: "an answer such as 'postfix postfix/main_mailer_type select Local only'",
+                    pattern:
+                        "[a-z0-9][a-z0-9+.-]+ [!-~]+ (string|boolean|select|multiselect|password|note|text|error|title)( [^\\u0000-\\u001f]*)?"
+                )),
+            .union), defaultValue: .value([]),
+        example: "[\"postfix postfix/main_mailer_type select Local only\"]")
+
+    private static let scripts = Schema(
+        doc:
+            "Programs of the build machine, relative to the manifest that names them, that run as root in the image's tree once "
+            + "its packages are configured and overlays and files are there: in this order, without network, with "
+            + "`IMAGE_ID`, `IMAGE_VERSION` and `SOURCE_DATE_EPOCH` in their environment. What they do has to be the same each "
+            + "time.",
+        kind: .list(of: Schema(doc: "", kind: .localPath(.existingFile)), .union), defaultValue: .value([]),
+        example: "[prepare.sh]")
 
     private static let overlays = Schema(
         doc:
             "Directories that are copied over the tree in this order, relative to the manifest that names them. A file "
             + "`.ballast-modes` in one gives owners and modes: a line `MODE OWNER GROUP /PATH` each, `#` begins a comment. "
-            + "Without one all is root's, 0755 or 0644.",
+            + "Without one all is root's, 0755 or 0644. A file `.ballast-attributes` gives extended attributes: "
+            + "`NAME=VALUE /PATH`, where the value of `security.capability` is as setcap(8) has it, such as "
+            + "`security.capability=cap_net_raw+ep /usr/bin/probe`.",
         kind: .list(of: Schema(doc: "", kind: .localPath(.existingDirectory)), .union), defaultValue: .value([]),
         example: "[../overlays/base]")
 

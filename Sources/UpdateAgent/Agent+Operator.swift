@@ -259,7 +259,7 @@ extension Agent {
     private func takeBack(_ rollback: PendingRollback) throws(UpdateAgentFault) -> ActionResult {
         guard try state.read().good.contains(rollback.from) else {
             throw UpdateAgentFault(
-                .busy, "the host goes back to \(rollback.target), and \(rollback.from) has not proved itself here",
+                .denied, "the host goes back to \(rollback.target), and \(rollback.from) has not proved itself here",
                 remedy: "allow it after the reboot")
         }
         try UpdateAgentFault.booting { () throws(BootControlFault) in

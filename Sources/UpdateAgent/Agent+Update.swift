@@ -33,7 +33,7 @@ extension Agent {
                 let text = "the host goes back to \(rollback.target) with the next reboot"
                 if isOperator {
                     throw UpdateAgentFault(
-                        .busy, text,
+                        .denied, text,
                         remedy:
                             "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
                 }

@@ -4,7 +4,7 @@ public import Fault
 public enum UpdateAgentFaultCode: String, FaultCode {
     /// Another job runs; the message names it.
     case busy
-    /// The version is denied on this host.
+    /// The version is denied on this host, or the host goes back to another one.
     case denied
     /// The host is pinned to another version.
     case pinned

@@ -22,6 +22,8 @@ struct BuildCommand: AsyncParsableCommand {
             there.
 
             Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out
+            Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out --check --locked
+            Example: ballast build manifests/containerd.yaml --version 1.0.0 -o out --offline --packages exported
             """.flowing)
 
     @Argument(help: "The manifest.", completion: .file(extensions: ["yaml", "yml"]))
@@ -47,8 +49,19 @@ struct BuildCommand: AsyncParsableCommand {
     @Flag(help: "Ask no network: fail where a package is not at hand.")
     var offline = false
 
+    @Flag(
+        help: """
+            Build the tree twice, the second time with another clock and other randomness, and fail where anything differs:
+            for CI.
+            """)
+    var check = false
+
     @Flag(help: "Fail where the lock would have to change, since it has no numbers for new accounts: for CI.")
     var locked = false
+
+    @Option(
+        help: ArgumentHelp("By how many seconds the clock of the programs that are run is ahead.", visibility: .hidden))
+    var clockOffset = 0
 
     @OptionGroup var archive: ArchiveOptions
     @OptionGroup var common: CommonOptions
@@ -70,6 +83,8 @@ struct BuildCommand: AsyncParsableCommand {
             manifest: manifest, lock: lock, lockPath: lockPath, version: imageVersion, cache: cache,
             agent: try agentExecutables(), output: FilePath(output))
         build.isLocked = locked
+        build.isChecked = check
+        build.surroundings.clockOffset = clockOffset
         let report = try await EndingSignals.cancelling { [build] in try await build.run { StandardStreams.report($0) }
         }
         let total = report.stages.reduce(0) { $0 + $1.milliseconds }

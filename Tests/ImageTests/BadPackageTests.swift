@@ -46,6 +46,7 @@ extension RealImages {
                 cache: build.cache, agent: build.agent, output: build.output)
             changed.scratch = work
             changed.inspect = build.inspect
+            changed.isChecked = build.isChecked
             build = changed
         }
 
@@ -73,6 +74,25 @@ extension RealImages {
             let text = try log.text()
             #expect(text.contains("the cause") && text.contains("Setting up base-files"))
             #expect(!work.path.appending("out").exists)
+        }
+
+        @Test("what scripts make of the time and of randomness is named with its package, and nothing else is")
+        func unequalRuns() async throws {
+            let work = try TemporaryDirectory()
+            let output = work.path.appending("out")
+            var build = try await TestImage.build(in: work.path, output: output, manifest: "base")
+            build.isChecked = true
+            try await Self.add(
+                "dated",
+                "printf '#!/bin/sh\ndate +%%Y >/etc/dated.conf\nmkdir /var/lib/dated\ncat /proc/sys/kernel/random/uuid >/var/lib/dated/id\n' >DEBIAN/postinst",
+                to: &build, in: work.path)
+            let message = await Self.message(of: build)
+            #expect(
+                message.contains(
+                    "2 paths differ between two runs:\n  /etc/dated.conf has another content (package dated)\n"
+                        + "  /var/lib/dated/id has another content (package dated); have each host make them, "
+                        + "with 'first_boot' in the manifest, or leave the package out"), "\(message)")
+            #expect(!output.exists)
         }
 
         @Test(

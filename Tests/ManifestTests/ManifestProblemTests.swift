@@ -49,7 +49,7 @@ struct ManifestProblemTests {
             (
                 "product: x\npakages: {}\n",
                 "m.yaml:2:1: unknown key 'pakages', expected one of product, architecture, include, distribution, "
-                    + "packages, kernel, initrd, overlays, files, units, users, groups, first_boot, private_keys, etc, disk, health, update, boot; "
+                    + "packages, kernel, initrd, debconf, overlays, files, scripts, units, users, groups, first_boot, private_keys, etc, disk, health, update, boot; "
                     + "did you mean 'packages'?"
             ),
             (

@@ -41,7 +41,7 @@ struct ManifestSchemaTests {
             if case .mapping = schema.kind { continue }
             let example = try #require(schema.example, "\(name)")
             let files = try ManifestFiles([
-                "m.yaml": "value: \(example)\n", "o/": "", "docker.asc": "", "keys/docker.asc": "",
+                "m.yaml": "value: \(example)\n", "o/": "", "docker.asc": "", "keys/docker.asc": "", "prepare.sh": "",
             ])
             let value = try #require(try ManifestReader.read(files.path.appending("m.yaml"))["value"], "\(name)")
             var validator = SchemaValidator()

@@ -24,7 +24,9 @@ struct Installation {
     let work: FilePath
     let packages: [DebianPackageFile]
     let excludedPaths: PathPatterns
-    let epoch: Int64
+    /// Answers for the packages' scripts.
+    var debconf: [String] = []
+    let sandbox: Sandbox
     let log: InstallationLog
 
     /// What the maintainer scripts must not do in a tree that no machine runs: start services, or make an initrd. What they
@@ -77,7 +79,7 @@ struct Installation {
 
         async let others = stage(rest, byName, accounts, isBase: false, progress)
         let dpkg = Dpkg(
-            sandbox: Sandbox(root: root, work: work, epoch: epoch), excludedPaths: excludedPaths, log: log,
+            sandbox: sandbox, excludedPaths: excludedPaths, log: log,
             progress: progress)
         try await dpkg.unpack(bootstrap.map { ($0, $0.path) }, isBootstrap: true)
         try await withStubs(in: directory, dpkg) { try await $0.configure(base.compactMap { byName[$0] }) }
@@ -92,6 +94,7 @@ struct Installation {
         let steps = InstallationSteps.make(
             unpacking: rest.filter { left.contains($0) }, configured: isBase, relations: relations)
         try clock.end("unpack")
+        var isAnswered = try await answer(in: directory)
         for step in steps {
             switch step {
             case .unpack(let names):
@@ -102,6 +105,12 @@ struct Installation {
             }
         }
         try clock.end("unpack by dpkg")
+        if !isAnswered { isAnswered = try await answer(in: directory) }
+        guard isAnswered else {
+            throw AssemblyFault(
+                .missing, "there is no debconf to give answers to", at: .named("debconf"),
+                remedy: "take 'debconf' out of the manifest, or add the package 'debconf'")
+        }
         async let result = beside()
         try await withStubs(in: directory, dpkg) { try await $0.configure(nil) }
         try await dpkg.audit()
@@ -109,6 +118,19 @@ struct Installation {
         let finished = try await result
         try clock.end("configure")
         return finished
+    }
+
+    /// Gives debconf the answers, and says whether there is a debconf already.
+    private func answer(in directory: RootDirectory) async throws -> Bool {
+        if debconf.isEmpty { return true }
+        let program = "/usr/bin/debconf-set-selections"
+        guard try directory.status(program, following: true) != nil else { return false }
+        let file = work.appending("debconf-answers")
+        try file.replaceContents(with: debconf.map { $0 + "\n" }.joined())
+        var sandbox = sandbox
+        sandbox.shown.append(.init(path: "/run/debconf-answers", file: file))
+        try await sandbox.run("give debconf its answers", [program, "/run/debconf-answers"])
+        return true
     }
 
     /// Decompresses the packages `names`.

@@ -96,6 +96,17 @@ final class RootDirectory {
         }
     }
 
+    /// Sets an extended attribute of a file or directory.
+    func setExtendedAttribute(_ path: String, _ name: String, _ value: [UInt8]) throws(AssemblyFault) {
+        let key = try Self.components(of: path).joined(separator: "/")
+        let found = ballast_open_in_root(descriptor, key, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0)
+        guard found >= 0 else { throw failure("cannot open", path) }
+        defer { close(found) }
+        guard value.withUnsafeBytes({ ballast_set_attribute(found, name, $0.baseAddress, $0.count) }) == 0 else {
+            throw failure("cannot set the attribute '\(name)'", path)
+        }
+    }
+
     /// What stat(2) says of the path, its last component not followed unless asked for; nil where there is nothing or where
     /// something above it is no directory. Makes nothing.
     func status(_ path: String, following: Bool = false) throws(AssemblyFault) -> stat? {

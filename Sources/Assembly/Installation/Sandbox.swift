@@ -3,6 +3,22 @@ import Fault
 import FileIO
 import SystemPackage
 
+/// What is around the programs of a build beside their tree, their environment and their arguments.
+public struct Surroundings: Sendable {
+    /// By how many seconds its clock is ahead of the build machine's.
+    public var clockOffset = 0
+
+    /// As usual.
+    public init() {}
+
+    /// Other ones than usual: more than a year later, at another time of the day.
+    static let other = {
+        var other = Surroundings()
+        other.clockOffset = 400 * 86_400 + 5 * 3600 + 1234
+        return other
+    }()
+}
+
 /// Runs the image's own programs on the tree that becomes the image: as root inside it, without network, with only the
 /// pseudo file systems it needs, and with an environment of which every value is known.
 struct Sandbox {
@@ -19,6 +35,28 @@ struct Sandbox {
     /// Seconds since 1970, for tools that write times.
     let epoch: Int64
     var shown: [ShownFile] = []
+    /// What programs have in their environment beyond what all have.
+    var environment: [String: String] = [:]
+    var surroundings = Surroundings()
+
+    /// libfaketime, on the build machine and inside.
+    private static let fakeTime = (
+        package: "libfaketime",
+        names: ["x86_64-linux-gnu", "aarch64-linux-gnu"].map {
+            FilePath("/usr/lib/\($0)/faketime/libfaketime.so.1")
+        }, inside: "/run/libfaketime.so.1"
+    )
+
+    /// The library that gives programs another clock, where they are to have one.
+    private func fakeTimeLibrary() throws(AssemblyFault) -> FilePath? {
+        guard surroundings.clockOffset != 0 else { return nil }
+        guard let library = Self.fakeTime.names.first(where: \.exists) else {
+            throw AssemblyFault(
+                .missing, "there is no libfaketime, by which the second run gets another clock",
+                remedy: "install the package '\(Self.fakeTime.package)'")
+        }
+        return library
+    }
 
     // No CAP_MKNOD: in a user namespace no device can be made, and the image must be the same.
     private static let capabilities = [
@@ -26,14 +64,16 @@ struct Sandbox {
         "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
     ]
 
-    private var bubblewrap: [String] {
+    private func bubblewrap(_ library: FilePath?) -> [String] {
         var arguments = [
             "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
             "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "ballast",
             "--die-with-parent", "--new-session", "--chdir", "/",
         ]
         arguments += ["--cap-drop", "ALL"] + Self.capabilities.flatMap { ["--cap-add", $0] }
-        for shown in shown { arguments += ["--ro-bind", shown.file.string, shown.path] }
+        for shown in shown + (library.map { [.init(path: Self.fakeTime.inside, file: $0)] } ?? []) {
+            arguments += ["--ro-bind", shown.file.string, shown.path]
+        }
         return arguments
     }
 
@@ -44,20 +84,30 @@ struct Sandbox {
         if !filter.exists {
             try attempt("cannot write the sandbox's filter") { try filter.replaceContents(with: SyncFilter.program) }
         }
-        let environment = [
+        let library = try fakeTimeLibrary()
+        var environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
             "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "DEBCONF_NONINTERACTIVE_SEEN": "true",
             // TeX takes the first for its dates only with the second.
             "SOURCE_DATE_EPOCH": String(epoch), "FORCE_SOURCE_DATE": "1", "SYSTEMD_OFFLINE": "1",
             "SYSTEMD_IN_CHROOT": "1", "INITRD": "No",
         ]
+        environment.merge(self.environment) { _, own in own }
+        if library != nil {
+            environment["FAKETIME"] = "+\(surroundings.clockOffset)s"
+            environment["NO_FAKE_STAT"] = "1"
+            environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+        }
         // bwrap's own environment becomes the program's.
         let script =
             "umask 022; filter=$1; first=$2; second=$3; shift 3; exec bwrap --seccomp 9 \"$@\" 9<\"$filter\" "
             + redirections
         let names = files.map(\.string) + Array(repeating: "", count: 2 - files.count)
         return Command(
-            "sh", ["-c", script, "sh", filter.string] + names + bubblewrap + ["--"] + program, environment: environment)
+            "sh",
+            ["-c", script, "sh", filter.string] + names + bubblewrap(library)
+                + (library.map { _ in ["--setenv", "LD_PRELOAD", Self.fakeTime.inside] } ?? [])
+                + ["--"] + program, environment: environment)
     }
 
     /// Runs `program` inside and returns what it wrote to standard output; fails as `what` where it does.
