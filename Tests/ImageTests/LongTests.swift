@@ -1,0 +1,25 @@
+import Command
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What takes hours: `scripts/test --long`.
+@Suite("Long tests", .serialized, .enabled(if: getenv("BALLAST_LONG_TESTS") != nil))
+struct LongTests {
+    private func expectSuccess(_ script: String, _ arguments: [String]) async throws {
+        let program = TestImage.repository.appending("scripts").appending(script).string
+        let outcome = try await Command(program, arguments).outcome()
+        #expect(outcome.status == 0, "\(outcome.outputText)\n\(outcome.errorText.suffix(2000))")
+        #expect(outcome.outputText.contains("\nPASSED: "), "\(outcome.outputText)")
+    }
+
+    @Test("images of twenty package sets are the same in two runs, equal what apt makes, and boot healthy")
+    func packageSets() async throws { try await expectSuccess("package-sets", ["--write"]) }
+
+    @Test("nothing about the build machine gets into an image")
+    func matrix() async throws { try await expectSuccess("build-matrix", ["--write"]) }
+
+    @Test("after an update the files below /var belong to whom they did")
+    func accounts() async throws { try await expectSuccess("demo", ["--accounts", "--no-build"]) }
+}
