@@ -18,8 +18,7 @@ package struct AccountNumbers {
         self.manifest = manifest
     }
 
-    /// Numbers that are given out as accounts are made; others are the same on each Debian system (policy, section 9.2.2).
-    private static let dynamic: ClosedRange<UInt32> = 100...59_999
+    private static let dynamic = LockedAccounts.numbers
     /// Where a number is looked for, from its end: where systemd-sysusers(8) does.
     private static let systemRange: ClosedRange<UInt32> = 100...999
 
@@ -94,7 +93,7 @@ package struct AccountNumbers {
         let passwd = Self.lines(try tree.contents(of: "etc/passwd"))
         let group = Self.lines(try tree.contents(of: "etc/group"))
         var groups = Table(
-            kind: "group", locked: locked.groups, numbers: Self.numbers(group, field: 2),
+            kind: "group", locked: locked.groups, numbers: Self.accounts(group),
             explicit: Dictionary(
                 manifest.groups.filter { $0.gid != nil }.map {
                     ($0.name, manifest.place(of: "groups", named: $0.name, key: "gid"))
@@ -102,7 +101,7 @@ package struct AccountNumbers {
             ) { first, _ in first })
         try groups.assign { locked.users[$0]?.gid }
         var users = Table(
-            kind: "user", locked: locked.users.mapValues(\.uid), numbers: Self.numbers(passwd, field: 2),
+            kind: "user", locked: locked.users.mapValues(\.uid), numbers: Self.accounts(passwd),
             explicit: Dictionary(
                 manifest.users.filter { $0.uid != nil }.map {
                     ($0.name, manifest.place(of: "users", named: $0.name, key: "uid"))
@@ -142,6 +141,12 @@ package struct AccountNumbers {
         String(decoding: bytes, as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         }
+    }
+
+    /// Names with their numbers, of names with the same number the first: others are aliases and follow it.
+    private static func accounts(_ lines: [[String]]) -> [(name: String, number: UInt32)] {
+        var seen: Set<UInt32> = []
+        return numbers(lines, field: 2).filter { seen.insert($0.number).inserted }
     }
 
     private static func numbers(_ lines: [[String]], field: Int) -> [(name: String, number: UInt32)] {

@@ -129,6 +129,12 @@ public struct ImageBuild: Sendable {
         var unused = StageClock()
         let again = try await other.run(in: try work.makeRoomyDirectory("again"), logs: work.path, &unused)
         try TreeDifferences(between: built.tree, and: again.tree).refuse()
+        guard again.kernel == built.kernel, again.kernelRelease == built.kernelRelease else {
+            throw AssemblyFault(
+                .configuration, "the kernel image differs between two runs",
+                at: .path("/boot/vmlinuz-\(built.kernelRelease)"),
+                remedy: "look for a script that changes it")
+        }
         try again.root.removeTree()
         try clock.end("check")
     }
@@ -222,7 +228,19 @@ public struct ImageBuild: Sendable {
         guard !new.isEmpty else { return }
         var lock = lock
         lock.accounts = found
-        do throws(DebianArchiveFault) { try lock.write(to: lockPath) } catch {
+        do throws(DebianArchiveFault) {
+            // Somebody may have locked, or built, in the meantime.
+            var now = try Lock.load(lockPath)
+            guard now.accounts == self.lock.accounts || now.accounts == found else {
+                throw DebianArchiveFault(
+                    .lockStale, "the lock got other accounts during the build", at: .path(lockPath.string))
+            }
+            now.accounts = found
+            guard now == lock else {
+                throw DebianArchiveFault(.lockStale, "the lock changed during the build", at: .path(lockPath.string))
+            }
+            try lock.write(to: lockPath)
+        } catch {
             throw AssemblyFault(
                 .inputOutput, "the numbers of the accounts \(new.joined(separator: ", ")) cannot be kept",
                 at: .path(lockPath.string),

@@ -62,11 +62,11 @@ package struct TreeDifferences {
             let path = placeOnHost(of: path)
             // The file itself, then the directories above it, as the nearest thing that is somebody's.
             var parts = path.split(separator: "/")
-            while found[full] == nil, parts.count > 1 {
+            // What is higher than that is everybody's, such as /var/lib.
+            while found[full] == nil, parts.count > 2 || parts.count == 2 && parts[0] == "etc" {
                 let part = parts.joined(separator: "/")
                 found[full] = lists[part] ?? scripts.first { $0.text.contains("/" + part) }?.package
                 parts.removeLast()
-                if lists[parts.joined(separator: "/")].map({ $0 == "base-files" }) == true { break }
             }
         }
         return found

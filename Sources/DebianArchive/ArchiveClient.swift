@@ -72,7 +72,8 @@ public struct ArchiveClient: Sendable {
         _ address: String, of source: ArchiveSource, isOptional: Bool
     ) throws(DebianArchiveFault) -> [UInt8]? {
         do throws(TransferFault) { return try transfer.get(address, limit: Self.releaseLimit) } catch {
-            if isOptional, error.code == .notFound { return nil }
+            // Some object stores answer 403 where there is nothing.
+            if isOptional, error.code == .notFound || error.code == .http { return nil }
             throw missing(source, error)
         }
     }
@@ -97,7 +98,7 @@ public struct ArchiveClient: Sendable {
             if !text.isEmpty, !text.suffix(2).elementsEqual("\n\n".utf8) { text += "\n\n".utf8 }
             text += part
         }
-        return PackageIndex(text: text, of: release, source: address)
+        return PackageIndex(text: text, of: release, architecture: architecture, source: address)
     }
 
     private func fetchIndex(

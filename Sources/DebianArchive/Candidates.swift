@@ -7,6 +7,7 @@ import Manifest
 struct Candidates {
     private(set) var entries: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     private let odd: [String: DebianArchiveFault]
+    private let debianIndices: Set<Int>
 
     /// - Parameters:
     ///   - held: packages that must stay, by name.
@@ -16,6 +17,7 @@ struct Candidates {
         _ indices: [PackageIndex], held: [String: LockedPackage], choices: [String: PackageRequest.Choice],
         place: (String) -> Place?, compare: (String, String) -> Int
     ) throws(DebianArchiveFault) {
+        debianIndices = Set(indices.indices.filter { indices[$0].isDebian })
         entries.reserveCapacity(indices.reduce(0) { $0 + $1.entries.count })
         for (position, index) in indices.enumerated() {
             for entry in index.entries {
@@ -88,7 +90,10 @@ struct Candidates {
     ///
     /// Essential packages and those of priority `required` are what debootstrap's and mmdebstrap's minbase have, except
     /// for apt: nothing installs packages into an immutable image, and apt alone brings a dozen more. Who wants it names it.
-    var base: [String] { entries.values.filter(\.entry.isBase).map(\.entry.name).sorted() }
+    /// No other archive can add to it.
+    var base: [String] {
+        entries.values.filter { $0.entry.isBase && debianIndices.contains($0.index) }.map(\.entry.name).sorted()
+    }
 
     /// Refuses names that no package has.
     ///

@@ -97,6 +97,7 @@ package struct DependencySolver {
                 let isCandidate =
                     candidates.entries[name(of: id)].map {
                         $0.index == position && $0.entry.version == text(solvable.pointee.evr)
+                            && $0.entry.architecture == text(solvable.pointee.arch)
                     } ?? false
                 if !isCandidate { repo_free_solvable(repository, id, 0) }
             }
@@ -156,13 +157,15 @@ package struct DependencySolver {
     /// for `NAME/SUITE`.
     package func additions(to choices: [String: PackageRequest.Choice]) -> [String: PackageRequest.Choice] {
         var additions: [String: PackageRequest.Choice] = [:]
-        for (name, choice) in choices {
+        for (name, choice) in choices.sorted(by: { $0.key < $1.key }) {
             guard case .suite(let suite) = choice, let entry = candidates[name] else { continue }
             for group in entry.dependencies.split(separator: ",") {
                 let alternatives = group.split(separator: "|").map(String.init)
                 guard alternatives.allSatisfy({ Self.providers(of: $0.trimmed, in: pool).isEmpty }) else { continue }
                 let found = alternatives.compactMap { other(satisfying: $0.trimmed, in: suite) }.first
-                if let found, choices[found] == nil, !held.contains(found) { additions[found] = .suite(suite) }
+                if let found, choices[found] == nil, additions[found] == nil, !held.contains(found) {
+                    additions[found] = .suite(suite)
+                }
             }
         }
         return additions

@@ -40,7 +40,9 @@ public struct Keyring: Sendable, Hashable {
             let output = directory.path.appending("text")
             try ring.replaceContents(with: try keys())
             try input.replaceContents(with: signed)
-            var arguments = ["--keyring", ring.string, "--status-fd", "1"]
+            // apt believes no signature over these digests either.
+            var arguments = ["--weak-digest", "SHA1", "--weak-digest", "RIPEMD160"]
+            arguments += ["--keyring", ring.string, "--status-fd", "1"]
             if let signature {
                 let detached = directory.path.appending("signature")
                 try detached.replaceContents(with: signature)
@@ -50,10 +52,12 @@ public struct Keyring: Sendable, Hashable {
             }
             let outcome = try await Command("gpgv", arguments).outcome()
             let status = Self.status(outcome.outputText)
-            guard status.isGood, outcome.status == 0 || status.hasUnknownKey else {
+            guard status.isGood else {
                 throw DebianArchiveFault(
                     .signature, status.reason, at: .path(source),
-                    remedy: "do not use this mirror until it is known why; nothing was written")
+                    remedy: status.isWrong
+                        ? "do not use this mirror until it is known why; nothing was written"
+                        : "get the archive's present key into \(path); nothing was written")
             }
             let text = signature == nil ? try output.contents(limit: ArchiveClient.releaseLimit) : signed
             return Verified(text: text, signers: status.signers)
@@ -141,17 +145,22 @@ public struct Keyring: Sendable, Hashable {
     private struct Status {
         var signers: [String] = []
         var hasUnknownKey = false
+        /// Why a signature counts for nothing, which another one may make up for.
+        var expiry: String?
+        /// Why nothing of it is believed.
         var failure: String?
 
         var isGood: Bool { !signers.isEmpty && failure == nil }
+        /// Whether what was signed is not what came, rather than signed by somebody else.
+        var isWrong: Bool { failure != nil }
 
         var reason: String {
-            failure ?? (hasUnknownKey ? "signed only by keys that the keyring does not have" : "not signed")
+            failure ?? expiry ?? (hasUnknownKey ? "signed only by keys that the keyring does not have" : "not signed")
         }
     }
 
-    /// The lines of GnuPG's status interface (doc/DETAILS). An archive signs with its old and its new key, and a keyring may
-    /// have only one of them; every signature that can be checked must be good.
+    /// The lines of GnuPG's status interface (doc/DETAILS). An archive signs with its old and its new key, of which a keyring may
+    /// have only one and one may have expired: one good signature is enough, and none may be wrong.
     private static func status(_ text: String) -> Status {
         var status = Status()
         for line in text.split(separator: "\n") {
@@ -161,8 +170,8 @@ public struct Keyring: Sendable, Hashable {
             // The last word is the primary key's fingerprint.
             case "VALIDSIG": if let signer = words.last { status.signers.append(String(signer)) }
             case "BADSIG": status.failure = "the signature is wrong: the file was changed after it was signed"
-            case "EXPSIG": status.failure = "the signature has expired"
-            case "EXPKEYSIG": status.failure = "the signature is by an expired key"
+            case "EXPSIG": status.expiry = "the signature has expired"
+            case "EXPKEYSIG": status.expiry = "the signature is by an expired key"
             case "REVKEYSIG": status.failure = "the signature is by a revoked key"
             case "NODATA": status.failure = "not signed"
             case "ERRSIG":

@@ -53,7 +53,8 @@ struct LocalPackages {
             files[found.digest] = file
         }
         index = PackageIndex(
-            text: Array(text.utf8), suite: Self.suite, priority: Self.priority, source: "packages.local")
+            text: Array(text.utf8), suite: Self.suite, priority: Self.priority, isDebian: false,
+            source: "packages.local")
         if let (name, fault) = index.odd.min(by: { $0.key < $1.key }) {
             throw DebianArchiveFault(
                 .malformed, "'\(name)' cannot be used: \(fault.message)", at: seen[name].map { .path($0.string) })

@@ -52,7 +52,8 @@ extension Lock {
             "suites": .array(
                 suites.map { suite in
                     [
-                        "date": .string(ArchiveDate.text(suite.date)), "epoch": .integer(suite.date),
+                        "archive": .bool(suite.isArchive), "date": .string(ArchiveDate.text(suite.date)),
+                        "epoch": .integer(suite.date),
                         "keys": .array(suite.keys.map { .string($0) }), "name": .string(suite.name),
                         "sha256": .string(suite.digest.description),
                     ]
@@ -69,6 +70,9 @@ extension Lock {
     /// Writes the lock to `path`, whole or not at all.
     public func write(to path: FilePath) throws(DebianArchiveFault) {
         do {
+            let text = text
+            // What could not be read again must not take the place of a lock.
+            _ = try Lock(parsing: Array(text.utf8), source: path.string)
             try path.replaceContents(with: text)
         } catch {
             throw DebianArchiveFault(.system, "the lock cannot be written", at: .path(path.string), cause: error)
@@ -107,7 +111,8 @@ extension Lock {
         }
     }
 
-    private static let remedy = "restore the lock from version control or run 'ballast lock' again"
+    private static let remedy =
+        "restore the lock from version control; without it, remove the file and run 'ballast lock': accounts then get new numbers"
 
     private init(_ root: JSONCursor) throws {
         guard try root.field("format").integer() == Self.format else {
@@ -155,36 +160,55 @@ extension Lock {
     }
 
     private static func suite(_ cursor: JSONCursor) throws -> LockedSuite {
-        try cursor.refuseMembers(except: ["date", "epoch", "keys", "name", "sha256"])
+        try cursor.refuseMembers(except: ["archive", "date", "epoch", "keys", "name", "sha256"])
         let date = Int64(try cursor.field("epoch").integer())
         guard try cursor.field("date").string() == ArchiveDate.text(date) else {
             throw try cursor.field("date").unexpected("is not what 'epoch' says, \(ArchiveDate.text(date))")
         }
+        let name = try cursor.field("name").string()
+        guard LockedPackage.isPlain(name) else {
+            throw try cursor.field("name").unexpected("is not the name of a suite")
+        }
         return LockedSuite(
-            name: try cursor.field("name").string(), date: date, digest: try digest(cursor.field("sha256")),
-            keys: try cursor.field("keys").elements(atMost: 64).map { try $0.string() })
+            name: name, date: date, digest: try digest(cursor.field("sha256")),
+            keys: try cursor.field("keys").elements(atMost: 64).map { try $0.string() },
+            isArchive: try cursor.field("archive").bool())
     }
 
     private static func accounts(_ cursor: JSONCursor) throws -> LockedAccounts {
         try cursor.refuseMembers(except: ["groups", "users"])
-        func number(_ cursor: JSONCursor) throws -> UInt32 { UInt32(try cursor.integer(in: 0...Int(UInt32.max) - 1)) }
+        func number(_ cursor: JSONCursor) throws -> UInt32 {
+            UInt32(
+                try cursor.integer(in: Int(LockedAccounts.numbers.lowerBound)...Int(LockedAccounts.numbers.upperBound)))
+        }
         var accounts = LockedAccounts()
         for user in try cursor.field("users").elements(atMost: accountLimit) {
             try user.refuseMembers(except: ["gid", "name", "uid"])
             let numbers = LockedAccounts.User(uid: try number(user.field("uid")), gid: try number(user.field("gid")))
-            let name = try user.field("name").string()
+            let name = try accountName(user)
             guard accounts.users.updateValue(numbers, forKey: name) == nil else {
                 throw user.unexpected("the user '\(name)' stands twice")
             }
         }
         for group in try cursor.field("groups").elements(atMost: accountLimit) {
             try group.refuseMembers(except: ["gid", "name"])
-            let name = try group.field("name").string()
+            let name = try accountName(group)
             guard accounts.groups.updateValue(try number(group.field("gid")), forKey: name) == nil else {
                 throw group.unexpected("the group '\(name)' stands twice")
             }
         }
+        guard Set(accounts.users.values.map(\.uid)).count == accounts.users.count,
+            Set(accounts.groups.values).count == accounts.groups.count
+        else { throw cursor.unexpected("two accounts have the same number") }
         return accounts
+    }
+
+    private static func accountName(_ cursor: JSONCursor) throws -> String {
+        let name = try cursor.field("name").string()
+        guard !name.isEmpty, !name.contains(where: { $0 == ":" || $0.isWhitespace }) else {
+            throw try cursor.field("name").unexpected("is not the name of an account")
+        }
+        return name
     }
 
     private static func package(_ cursor: JSONCursor) throws -> LockedPackage {

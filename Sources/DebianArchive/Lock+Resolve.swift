@@ -32,8 +32,9 @@ extension Lock {
             }
         }
         let cache = PackageCache(archive.cache)
-        let held = (previous?.packages ?? []).filter {
-            $0.suite != LocalPackages.suite && !updates.contains($0.name)
+        let held = (previous?.packages ?? []).filter { package in
+            !updates.contains(package.name)
+                && mayStay(package, manifest, indices, local: local, suites: previous?.suites ?? [])
         }
         indices += try await keptIndices(
             held, beside: indices, in: cache,
@@ -48,6 +49,23 @@ extension Lock {
         return Lock(
             architecture: manifest.architecture.rawValue, suites: suites, packages: packages,
             accounts: previous?.accounts ?? LockedAccounts(), requestDigest: manifest.requestDigest)
+    }
+
+    /// Whether a package that an old lock has is still one that the manifest would take from where it came.
+    private static func mayStay(
+        _ package: LockedPackage, _ manifest: Manifest, _ indices: [PackageIndex], local: LocalPackages,
+        suites: [LockedSuite]
+    ) -> Bool {
+        guard package.suite != LocalPackages.suite, !local.index.entries.contains(where: { $0.name == package.name })
+        else { return false }
+        if suites.first(where: { $0.name == package.suite })?.isArchive == true {
+            guard let archive = manifest.distribution.archives.first(where: { $0.name == package.suite }),
+                archive.packages.isEmpty || archive.packages.contains(package.name)
+            else { return false }
+        }
+        let request = manifest.packages.install.map { PackageRequest($0) }.first { $0.name == package.name }
+        guard case .suite(let suite)? = request?.choice else { return true }
+        return indices.contains { $0.suite == package.suite && $0.names.contains(suite) }
     }
 
     private static func require(_ updates: [String], in previous: Lock) throws(DebianArchiveFault) {
@@ -154,7 +172,8 @@ extension Lock {
         }
         return texts.sorted { $0.key < $1.key }.map { suite, text in
             PackageIndex(
-                text: Array(text.utf8), suite: suite, priority: 1, source: "the cache's packages of '\(suite)'")
+                text: Array(text.utf8), suite: suite, priority: 1, isDebian: false,
+                source: "the cache's packages of '\(suite)'")
         }
     }
 }

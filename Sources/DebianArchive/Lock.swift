@@ -1,6 +1,5 @@
 public import Cryptography
 public import Fault
-public import Manifest
 
 /// The exact packages of an image: the only thing a build may read packages by.
 public struct Lock: Sendable, Hashable {
@@ -37,9 +36,20 @@ public struct Lock: Sendable, Hashable {
     public var downloadSize: Int64 { packages.reduce(0) { $0 + $1.size } }
 
     /// The names of the Debian suites that were looked at.
-    public func debianSuites(of manifest: Manifest) -> [String] {
-        let others = Set(manifest.distribution.archives.map(\.name))
-        return suites.map(\.name).filter { !others.contains($0) }
+    public var debianSuites: [String] { suites.filter { !$0.isArchive }.map(\.name) }
+
+    /// Refuses suites that are older than those of `old`: a mirror that is behind, or one that holds updates back.
+    public func requireNotOlder(than old: Lock) throws(DebianArchiveFault) {
+        for suite in suites {
+            guard let before = old.suites.first(where: { $0.name == suite.name && $0.isArchive == suite.isArchive }),
+                suite.date < before.date
+            else { continue }
+            throw DebianArchiveFault(
+                .expired,
+                "the Release file of '\(suite.name)' is dated \(ArchiveDate.text(suite.date)), and the lock was made from that of "
+                    + ArchiveDate.text(before.date),
+                remedy: "use a mirror that is up to date, or give --allow-older")
+        }
     }
 
     /// Refuses a lock whose packages were chosen for something else than the manifest asks for.
@@ -64,9 +74,12 @@ public struct LockedSuite: Sendable, Hashable {
     public var digest: SHA256Digest
     /// The fingerprints of the primary keys that signed it.
     public var keys: [String]
+    /// Whether it is an archive of the manifest's, and not one of Debian's suites.
+    public var isArchive: Bool
 
     /// A suite of the name, date and digest, signed by these keys.
-    public init(name: String, date: Int64, digest: SHA256Digest, keys: [String]) {
+    public init(name: String, date: Int64, digest: SHA256Digest, keys: [String], isArchive: Bool = false) {
+        self.isArchive = isArchive
         self.name = name
         self.date = date
         self.digest = digest
@@ -74,7 +87,9 @@ public struct LockedSuite: Sendable, Hashable {
     }
 
     init(_ release: ReleaseFile) {
-        self.init(name: release.suite, date: release.date, digest: release.digest, keys: release.signers)
+        self.init(
+            name: release.suite, date: release.date, digest: release.digest, keys: release.signers,
+            isArchive: !release.source.isDebian)
     }
 }
 
@@ -121,6 +136,15 @@ public struct LockedPackage: Sendable, Hashable {
     /// The most bytes a package may have.
     static let sizeLimit: Int64 = 4 << 30
 
+    /// Whether a name can be a part of a path: a letter or digit, then also `+`, `-`, `.`, `_` and `~`.
+    static func isPlain(_ name: String) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+        }
+        return name.utf8.count <= 128 && name.utf8.first.map(isAlphanumeric) == true
+            && name.utf8.allSatisfy { isAlphanumeric($0) || "+-._~".utf8.contains($0) }
+    }
+
     /// Debian policy, sections 5.6.1 and 5.6.12, and a path that stays below where it is looked for.
     static func isValid(name: String, version: String, path: String, size: Int64) -> Bool {
         func isAlphanumeric(_ byte: UInt8) -> Bool {
@@ -132,7 +156,7 @@ public struct LockedPackage: Sendable, Hashable {
             }
         }
         func consists(_ text: String, of punctuation: String) -> Bool {
-            !text.isEmpty && text.utf8.count <= 512
+            text.utf8.first.map(isAlphanumeric) == true && text.utf8.count <= 512
                 && text.utf8.allSatisfy { isAlphanumeric($0) || punctuation.utf8.contains($0) }
         }
         let components = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)

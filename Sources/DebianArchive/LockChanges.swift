@@ -62,6 +62,7 @@ public struct LockChanges: Sendable, Hashable {
         var added: [String: [DebianPackageFile]] = [:]
         for change in changes {
             guard let new = change.new else { continue }
+            try cache.verify(new)
             guard let old = change.old else {
                 let package = try DebianPackageFile(cache.path(of: new))
                 added[Self.source(of: package).name, default: []].append(package)
@@ -136,7 +137,17 @@ extension LockChanges {
                 lines += ["  \(entry.version), \(entry.date)"] + entry.text.split(separator: "\n").map { "  \($0)" }
             }
         }
-        return lines
+        return lines.map(Self.printable)
+    }
+
+    /// Nothing of a package commands a terminal.
+    private static func printable(_ line: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                line.unicodeScalars.map { scalar in
+                    scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+                        ? "?" : scalar
+                }))
     }
 
     /// The same for a pull request, in Markdown.
@@ -155,7 +166,8 @@ extension LockChanges {
         let vulnerabilities = Set(sources.flatMap(\.vulnerabilities)).sorted()
         if !vulnerabilities.isEmpty { lines += ["", "Closes " + vulnerabilities.joined(separator: ", ") + "."] }
         for source in sources where !source.entries.isEmpty {
-            lines += ["", "<details><summary>\(source.source) \(source.old) → \(source.new)</summary>", "", "```"]
+            let title = "\(source.source) \(source.old) → \(source.new)".replacing("<", with: "&lt;")
+            lines += ["", "<details><summary>\(title)</summary>", "", "```"]
             for entry in source.entries {
                 lines += ["\(entry.version), \(entry.date)"]
                 // Nothing of a package ends the block.
@@ -164,7 +176,7 @@ extension LockChanges {
             }
             lines += ["```", "", "</details>"]
         }
-        return lines
+        return lines.map(Self.printable)
     }
 
     private static func difference(_ old: LockedPackage, _ new: LockedPackage, _ size: (Int64) -> String) -> String {

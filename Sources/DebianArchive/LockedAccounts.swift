@@ -1,5 +1,8 @@
 /// The numbers of an image's users and groups, kept over all its versions: what lies below /var on a host belongs to numbers.
 public struct LockedAccounts: Sendable, Hashable {
+    /// Numbers that are given out as accounts are made. Others are the same on each Debian system (policy, section 9.2.2).
+    public static let numbers: ClosedRange<UInt32> = 100...59_999
+
     /// A user's own number and that of its primary group.
     public struct User: Sendable, Hashable {
         /// The user's number.

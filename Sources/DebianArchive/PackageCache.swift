@@ -41,7 +41,12 @@ public struct PackageCache: Sendable {
 
     /// Takes over from beside the manifest those local packages of `packages` that are not here.
     public func addLocal(_ packages: [LockedPackage], of manifest: Manifest) throws(DebianArchiveFault) {
-        let wanted = missing(of: packages).filter { $0.suite == LocalPackages.suite }
+        let locals = packages.filter { $0.suite == LocalPackages.suite }
+        let wanted = missing(of: locals)
+        // Where the files are there, they have to be those that were locked, whatever the cache still has.
+        if wanted.isEmpty, let local = try? LocalPackages(manifest) {
+            for package in locals { _ = try Self.file(of: package, in: local) }
+        }
         guard !wanted.isEmpty else { return }
         try add(wanted, from: try LocalPackages(manifest))
     }
@@ -131,20 +136,23 @@ public struct PackageCache: Sendable {
                 .system, "the package '\(package.name)' is not in the cache", at: .path(path.string), cause: error)
         }
         guard found == (package.digest, package.size) else {
-            throw tampered(package, at: .path(path.string), found: found)
+            throw tampered(
+                package, at: .path(path.string), found: found,
+                remedy: "the file in the cache is damaged: remove it, so that it is fetched again")
         }
     }
 
     private func tampered(
-        _ package: LockedPackage, at place: Place, found: (digest: SHA256Digest, size: Int64)
+        _ package: LockedPackage, at place: Place, found: (digest: SHA256Digest, size: Int64),
+        remedy: String =
+            "use another mirror; if the archive itself changed it under the same version, run 'ballast lock' again"
     ) -> DebianArchiveFault {
         DebianArchiveFault(
             .digestMismatch,
             "the package '\(package.name)' \(package.version) is not what the lock names: expected SHA-256 "
                 + "\(package.digest) (\(package.size) bytes), found \(found.digest) (\(found.size) bytes)",
             at: place,
-            remedy:
-                "use another mirror; if the archive itself changed it under the same version, run 'ballast lock' again")
+            remedy: remedy)
     }
 
     private func obtain(

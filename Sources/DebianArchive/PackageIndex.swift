@@ -9,6 +9,8 @@ public struct PackageIndex: Sendable {
     let names: Set<String>
     /// How apt ranks the suite: see `ReleaseFile.priority`.
     public let priority: Int
+    /// Whether it is one of Debian's own: only these say what every system has.
+    let isDebian: Bool
     /// The packages, in the order of the index.
     public let entries: [Entry]
     /// Why entries of the index were left out, by the package's name.
@@ -42,10 +44,14 @@ public struct PackageIndex: Sendable {
 
     /// Reads the text of a Packages index. An entry that cannot be used costs that package and no other.
     ///
-    /// - Parameter allowed: the only names to take; empty for any.
+    /// - Parameters:
+    ///   - allowed: the only names to take; empty for any.
+    ///   - architecture: the only architecture to take beside `all`; nil for any. A flat archive has those of all in one index.
     package init(
-        text: [UInt8], suite: String, names: Set<String> = [], priority: Int, allowed: Set<String> = [], source: String
+        text: [UInt8], suite: String, names: Set<String> = [], priority: Int, allowed: Set<String> = [],
+        architecture: String? = nil, isDebian: Bool = true, source: String
     ) {
+        self.isDebian = isDebian
         self.suite = suite
         self.names = names.union([suite])
         self.priority = priority
@@ -58,7 +64,10 @@ public struct PackageIndex: Sendable {
                 guard let paragraph = try parser.next() else { break }
                 do throws(DebianArchiveFault) {
                     let entry = try Entry(paragraph)
-                    if allowed.isEmpty || allowed.contains(entry.name) { entries.append(entry) }
+                    guard allowed.isEmpty || allowed.contains(entry.name),
+                        architecture.map({ $0 == entry.architecture || entry.architecture == "all" }) ?? true
+                    else { continue }
+                    entries.append(entry)
                 } catch {
                     odd[paragraph["Package"] ?? ""] = error
                 }
@@ -71,10 +80,11 @@ public struct PackageIndex: Sendable {
     }
 
     /// The packages of a suite's index.
-    init(text: [UInt8], of release: ReleaseFile, source: String) {
+    init(text: [UInt8], of release: ReleaseFile, architecture: String, source: String) {
         self.init(
             text: text, suite: release.suite, names: release.names, priority: release.priority,
-            allowed: release.source.packages, source: source)
+            allowed: release.source.packages, architecture: architecture, isDebian: release.source.isDebian,
+            source: source)
     }
 }
 

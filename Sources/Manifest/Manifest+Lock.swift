@@ -32,6 +32,7 @@ extension Manifest {
         let archives = distribution.archives.map { archive -> JSONValue in
             [
                 "components": strings(archive.components), "name": .string(archive.name),
+                "keys": .string((try? SHA256Digest.ofFile(archive.signedBy).digest).map { "\($0)" } ?? ""),
                 "packages": strings(archive.packages),
                 "priority": archive.priority.map { .integer(Int64($0)) } ?? .null,
                 "suite": .string(archive.suite), "uri": .string(archive.uri),
@@ -39,7 +40,7 @@ extension Manifest {
         }
         let request: JSONValue = [
             "architecture": .string(architecture.rawValue), "archives": .array(archives),
-            "components": strings(distribution.components), "install": strings(packages.install.sorted()),
+            "components": strings(distribution.components), "install": strings(packages.install),
             "build_only": strings(packages.buildOnly.sorted()), "kernel": .string(kernel.package),
             "microcode": .bool(kernel.microcode), "local": strings(packages.local.map(\.name)),
             "recommends": .bool(packages.installsRecommends), "remove": strings(packages.remove.sorted()),

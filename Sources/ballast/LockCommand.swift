@@ -46,6 +46,9 @@ struct LockCommand: AsyncParsableCommand {
     )
     var updates: [String] = []
 
+    @Flag(help: "Accept a suite whose Release file is older than the one that the lock was made from.")
+    var allowOlder = false
+
     @Flag(help: "Only say, by the exit status, whether the lock fits the manifest. Asks no network.")
     var check = false
 
@@ -77,15 +80,16 @@ struct LockCommand: AsyncParsableCommand {
         if check { return try checkLock(path, manifest, words) }
         if let export { return try await exportLock(path, manifest, words, to: FilePath(export)) }
 
-        let old = path.exists ? try? Lock.load(path) : nil
-        if path.exists, old == nil { StandardStreams.report("\(path): cannot be read, and is made anew") }
-        // Only who keeps versions depends on the old lock being whole.
-        let kept = updates.isEmpty ? nil : try Lock.load(path)
+        // A damaged lock is not overwritten: it has the numbers of the accounts.
+        let old = path.exists ? try Lock.load(path, of: words) : nil
+        if old == nil, !updates.isEmpty { _ = try Lock.load(path, of: words) }
+        let kept = updates.isEmpty ? nil : old
         // Suites that were given by --suites stay as long as what the manifest says does.
-        let given = kept.flatMap { $0.requestDigest == manifest.requestDigest ? $0.debianSuites(of: manifest) : nil }
+        let given = kept.flatMap { $0.requestDigest == manifest.requestDigest ? $0.debianSuites : nil }
         var lock = try await Lock.resolve(
             manifest, suites: suites?.split(separator: ",").map(String.init) ?? given, from: try archive.client(),
             keeping: kept, updating: updates)
+        if let old, !allowOlder { try lock.requireNotOlder(than: old) }
         // A number that was given once stays, whatever is locked.
         if let old { lock.accounts = old.accounts }
         var changes = LockChanges(from: old, to: lock)

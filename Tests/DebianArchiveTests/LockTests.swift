@@ -55,7 +55,10 @@ struct LockTests {
         let fault = try #require(throws: DebianArchiveFault.self) { try parse(text.replacing(old, with: new)) }
         #expect(fault.code == .lockDamaged)
         #expect("\(fault)".hasPrefix("m.lock: the lock was changed after it was written: its digest says "))
-        #expect("\(fault)".hasSuffix("; restore the lock from version control or run 'ballast lock' again"))
+        #expect(
+            "\(fault)".hasSuffix(
+                "; restore the lock from version control; without it, remove the file and run 'ballast lock': accounts then get "
+                    + "new numbers"))
     }
 
     @Test("a row that was taken out is noticed")
@@ -105,6 +108,33 @@ struct LockTests {
         #expect(
             try message { $0.packages[0].version = "1;rm" }
                 == "packages[0]: 'a' has a name, version or path that no package has")
+    }
+
+    @Test("numbers that no account may have, or that two have, are refused")
+    func accounts() throws {
+        func message(_ accounts: LockedAccounts) throws -> String {
+            let text = sealed { $0.accounts = accounts }
+            return try #require(throws: DebianArchiveFault.self) { try parse(text) }.message
+        }
+        #expect(
+            try message(LockedAccounts(users: ["app": .init(uid: 0, gid: 100)]))
+                == "accounts.users[0].uid: 0 is outside 100...59999")
+        #expect(
+            try message(LockedAccounts(groups: ["a": 998, "b": 998])) == "accounts: two accounts have the same number")
+        #expect(try message(LockedAccounts(groups: ["a:b": 998])).hasSuffix("is not the name of an account"))
+        #expect(throws: DebianArchiveFault.self) { try parse(sealed { $0.suites[0].name = "../x" }) }
+    }
+
+    @Test("a suite that is older than the one of the old lock is refused")
+    func older() throws {
+        var older = Self.lock
+        older.suites[1].date -= 1
+        try Self.lock.requireNotOlder(than: older)
+        let fault = #expect(throws: DebianArchiveFault.self) { try older.requireNotOlder(than: Self.lock) }
+        #expect(
+            fault?.description
+                == "the Release file of 'trixie-security' is dated 2026-11-21T00:53:02Z, and the lock was made from that of "
+                + "2026-11-21T00:53:03Z; use a mirror that is up to date, or give --allow-older")
     }
 
     @Test("what is no lock is refused with its place", arguments: ["", "{", "[]", "{\"format\": 3}", "<<<<<<< HEAD\n"])

@@ -224,6 +224,20 @@ struct VendorArchiveTests {
         #expect(ours == (try await apt([line(uri, "./")], ["tool"])))
     }
 
+    @Test("of a flat archive with several architectures only the image's own are taken")
+    func otherArchitectures() async throws {
+        // The other one comes first in the index, and has a higher version of one.
+        try await deb("tool", "1", architecture: "amd64", in: "flat/b")
+        try await deb("tool", "1", architecture: "arm64", in: "flat/a")
+        try await deb("web", "1.0-1+own1", architecture: "amd64", in: "flat/b")
+        try await deb("web", "9", architecture: "arm64", in: "flat/a")
+        let uri = try await flat("flat", compress: [])
+        let lock = try await lock(try manifest(yaml(uri, suite: "./"), install: "tool, web"))
+        let found = lock.packages.map { "\($0.name) \($0.version) \($0.architecture)" }
+        #expect(found.suffix(2) == ["tool 1 amd64", "web 1.0-1+own1 amd64"])
+        #expect(try Lock(parsing: Array(lock.text.utf8), source: "") == lock)
+    }
+
     @Test("an archive's priority and the names it may supply count as apt's pins do")
     func pins() async throws {
         let uri = try await reprepro([
@@ -281,8 +295,8 @@ struct VendorArchiveTests {
         try work.appending("vendor.asc").replaceContents(with: try debian.signer.keyring.contents())
         #expect(
             await message(good)
-                == "\(uri)/dists/vendor/InRelease: signed only by keys that the keyring does not have; do not use this mirror "
-                .replacing(work.string + "/", with: "") + "until it is known why; nothing was written")
+                == "\(uri)/dists/vendor/InRelease: signed only by keys that the keyring does not have; get the archive's present key "
+                .replacing(work.string + "/", with: "") + "into vendor.asc; nothing was written")
         let armored = String(decoding: try await signer.armored(), as: UTF8.self)
         try work.appending("vendor.asc").replaceContents(with: armored.replacing("-----END", with: "-----AND"))
         #expect(
