@@ -184,7 +184,9 @@ extension Lock {
         var accounts = LockedAccounts()
         for user in try cursor.field("users").elements(atMost: accountLimit) {
             try user.refuseMembers(except: ["gid", "name", "uid"])
-            let numbers = LockedAccounts.User(uid: try number(user.field("uid")), gid: try number(user.field("gid")))
+            // Some have a primary group of Debian's own, such as nogroup.
+            let gid = UInt32(try user.field("gid").integer(in: 0...Int(UInt32.max) - 1))
+            let numbers = LockedAccounts.User(uid: try number(user.field("uid")), gid: gid)
             let name = try accountName(user)
             guard accounts.users.updateValue(numbers, forKey: name) == nil else {
                 throw user.unexpected("the user '\(name)' stands twice")

@@ -25,7 +25,9 @@ struct LockTests {
             .init(name: "trixie-security", date: 1_795_222_383, digest: digest, keys: []),
         ],
         packages: [package("b"), package("a", "1:2~rc1+b1")],
-        accounts: LockedAccounts(users: ["postgres": .init(uid: 100, gid: 102)], groups: ["postgres": 102]),
+        accounts: LockedAccounts(
+            users: ["postgres": .init(uid: 100, gid: 102), "sshd": .init(uid: 101, gid: 65534)],
+            groups: ["postgres": 102]),
         requestDigest: digest)
 
     private func parse(_ text: String) throws -> Lock { try Lock(parsing: Array(text.utf8), source: "m.lock") }

@@ -41,6 +41,7 @@ extension RealImages {
             try cached.replaceContents(with: try file.contents())
             var lock = build.lock
             lock.packages.append(package)
+            try lock.write(to: build.lockPath)
             var changed = ImageBuild(
                 manifest: build.manifest, lock: lock, lockPath: build.lockPath, version: build.version,
                 cache: build.cache, agent: build.agent, output: build.output)

@@ -141,7 +141,7 @@ struct ChangedMindTests {
         try back.reconcile()
         #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
         #expect(try back.status().phase == .proving(version: "1.1"))
-        #expect(try failure { _ = try back.update { _ in } }.code == .denied)
+        #expect(try failure { _ = try back.update { _ in } }.code == .busy)
         #expect(try host.prove().history().contains { $0.kind == .proved && $0.version == "1.1" })
     }
 
@@ -271,7 +271,7 @@ struct ChangedMindTests {
         try host.boot()
         let agent = try host.agent()
         try agent.reconcile()
-        #expect(try failure { _ = try agent.update { _ in } }.code == .denied)
+        #expect(try failure { _ = try agent.update { _ in } }.code == .busy)
         try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
