@@ -51,8 +51,8 @@ struct BuildCommand: AsyncParsableCommand {
 
     @Flag(
         help: """
-            Build the tree twice, the second time with another clock and other randomness, and fail where anything differs:
-            for CI.
+            Build the tree twice, the second time with another clock and other randomness, and fail where anything differs. \
+            For CI.
             """)
     var check = false
 

@@ -13,9 +13,9 @@ struct LockCommand: AsyncParsableCommand {
         commandName: "lock",
         abstract: "Choose the exact packages of an image and write them down.",
         discussion: """
-            The lock is the only input of a build that names packages. Commit it beside its manifest. Where there was one, what
-            came, went and moved is printed, with the changelogs' entries between the two versions and the vulnerabilities that
-            they name.
+            The lock is the only input of a build that names packages. Commit it beside its manifest. If there is a lock already, \
+            the packages that came, went and moved are printed, with the changelog entries between the two versions and the CVE \
+            numbers in these entries.
 
             Example: ballast lock manifests/containerd.yaml
             Example: ballast lock manifests/containerd.yaml --update runc
