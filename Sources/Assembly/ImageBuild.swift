@@ -80,21 +80,16 @@ public struct ImageBuild: Sendable {
         try checkVersion()
         try checkOutput()
         // First of all, so that one that is missing ends the build before it began.
-        let inputs = try inputs()
-        let brought = try BroughtFiles(manifest)
-        try brought.checkPlaces()
+        var inputs = try inputs()
         var clock = StageClock()
         try output.makeDirectories()
         for path in TemporaryDirectory.removeAbandoned(prefix: "ballast-build", in: scratch) {
             note("removed \(path), which a build that was killed had left")
         }
         let work = try TemporaryDirectory(prefix: "ballast-build", in: scratch)
-        let packages = try await readPackages()
+        var treeBuild = try await treeBuild()
         try clock.end("verify packages")
 
-        var treeBuild = TreeBuild(
-            manifest: manifest, lock: lock, identity: identity, agent: agent, brought: brought, packages: packages,
-            keptLog: keptLog, surroundings: surroundings)
         let built = try await treeBuild.run(in: try work.makeRoomyDirectory("tree"), logs: work.path, &clock)
         try checkAccounts(built.accounts)
         if isChecked {
@@ -109,7 +104,7 @@ public struct ImageBuild: Sendable {
 
         let names = OutputNames(directory: work.path, identity: identity)
         let outputs = try await write(image, disk, names, removing: built.root, &clock)
-        try keepAccounts(built.accounts, note)
+        if let digest = try keepAccounts(built.accounts, note) { inputs["lock"] = digest }
         let report = BuildReport(
             identity: identity, epoch: lock.epoch, kernelRelease: image.kernelRelease,
             rootHash: outputs.verity.rootHash, dataBlockCount: outputs.verity.dataBlockCount,
@@ -120,6 +115,15 @@ public struct ImageBuild: Sendable {
             stages: clock.stages)
         try Self.deliver(report, from: names, to: output)
         return report
+    }
+
+    /// The part of the build that makes the tree, once what goes into it has been checked.
+    package func treeBuild() async throws -> TreeBuild {
+        let brought = try BroughtFiles(manifest)
+        try brought.checkPlaces()
+        return TreeBuild(
+            manifest: manifest, lock: lock, identity: identity, agent: agent, brought: brought,
+            packages: try await readPackages(), keptLog: keptLog, surroundings: surroundings)
     }
 
     /// Builds the tree again, elsewhere and in other surroundings, and refuses what differs.
@@ -223,9 +227,13 @@ public struct ImageBuild: Sendable {
     }
 
     /// Writes the accounts that the lock does not have yet into it, before any host can have files of theirs.
-    private func keepAccounts(_ found: LockedAccounts, _ note: (String) -> Void) throws(AssemblyFault) {
+    ///
+    /// - Returns: the digest of the lock where it was written: what another build of the same image begins with.
+    private func keepAccounts(
+        _ found: LockedAccounts, _ note: (String) -> Void
+    ) throws(AssemblyFault) -> SHA256Digest? {
         let new = newAccounts(found)
-        guard !new.isEmpty else { return }
+        guard !new.isEmpty else { return nil }
         var lock = lock
         lock.accounts = found
         do throws(DebianArchiveFault) {
@@ -239,7 +247,9 @@ public struct ImageBuild: Sendable {
             guard now == lock else {
                 throw DebianArchiveFault(.lockStale, "the lock changed during the build", at: .path(lockPath.string))
             }
-            try lock.write(to: lockPath)
+            let digest = try lock.write(to: lockPath)
+            note("\(lockPath): has the numbers of \(new.count) more accounts now; commit it")
+            return digest
         } catch {
             throw AssemblyFault(
                 .inputOutput, "the numbers of the accounts \(new.joined(separator: ", ")) cannot be kept",
@@ -247,7 +257,6 @@ public struct ImageBuild: Sendable {
                 remedy: "let the lock be written, so that later versions have the same numbers",
                 cause: error)
         }
-        note("\(lockPath): has the numbers of \(new.count) more accounts now; commit it")
     }
 
     private static func flush(_ directory: FilePath) throws {

@@ -1,7 +1,9 @@
 /// Times the stages of a build.
-struct StageClock {
+package struct StageClock {
     private(set) var stages: [(name: String, milliseconds: Int64)] = []
     private var last = ContinuousClock.now
+
+    package init() {}
 
     /// Ends the stage that ran since the last call, and the build too where its task was cancelled.
     mutating func end(_ name: String) throws(CancellationError) {

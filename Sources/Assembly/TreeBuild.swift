@@ -4,10 +4,11 @@ import FileIO
 import FileTree
 import Glibc
 import Manifest
-import SystemPackage
+package import SystemPackage
 
-/// The first part of a build: packages and manifest in, the tree of an image out.
-struct TreeBuild {
+/// The first part of a build: packages and manifest in, the tree of an image out. It has two stages: what dpkg makes of the
+/// packages, and what the manifest makes of that.
+package struct TreeBuild {
     let manifest: Manifest
     let lock: Lock
     let identity: ImageIdentity
@@ -21,7 +22,7 @@ struct TreeBuild {
     var surroundings = Surroundings()
 
     /// What the build came to. The tree's contents are files below `root`.
-    struct Result: Sendable {
+    package struct Result: Sendable {
         let root: FilePath
         let tree: FileTree
         /// The lock's accounts, and those that the image has beyond.
@@ -30,23 +31,46 @@ struct TreeBuild {
         let kernel: [UInt8]
     }
 
+    /// The first stage's end: a directory with the packages, configured, and with their modules decompressed.
+    package struct Installed: Sendable {
+        /// The root directory.
+        package var root: FilePath
+        /// A directory on the same file system, for what is on its way.
+        package var work: FilePath
+        /// When the installation began, in seconds since 1970.
+        let start: Int64
+    }
+
     /// Builds the tree in `directory`.
     ///
     /// - Parameter logs: a directory for the logs.
     func run(in directory: FilePath, logs: FilePath, _ clock: inout StageClock) async throws -> Result {
-        let start = Int64(time(nil))
-        let root = directory.appending("root")
-        let work = directory.appending("sandbox")
-        for path in [root, work] { try path.makeDirectories() }
-        let epoch = lock.epoch
-        let decompression = ModuleDecompression(root: root, work: work.appending("modules"))
-        var sandbox = Sandbox(root: root, work: work, epoch: epoch)
-        sandbox.surroundings = surroundings
+        try await finish(try await install(in: directory, logs: logs, &clock), &clock)
+    }
+
+    /// Has the packages installed in `directory`.
+    ///
+    /// - Parameter logs: a directory for the logs.
+    package func install(
+        in directory: FilePath, logs: FilePath, _ clock: inout StageClock
+    ) async throws -> Installed {
+        let installed = Installed(
+            root: directory.appending("root"), work: directory.appending("sandbox"), start: Int64(time(nil)))
+        for path in [installed.root, installed.work] { try path.makeDirectories() }
+        let decompression = ModuleDecompression(root: installed.root, work: installed.work.appending("modules"))
         let decompressed = try await Installation(
-            root: root, work: work, packages: packages, excludedPaths: PathPatterns(manifest.packages.excludedPaths),
-            debconf: manifest.debconf, sandbox: sandbox, log: InstallationLog(in: logs, kept: keptLog)
+            root: installed.root, work: installed.work, packages: packages,
+            excludedPaths: PathPatterns(manifest.packages.excludedPaths), debconf: manifest.debconf,
+            sandbox: sandbox(of: installed), log: InstallationLog(in: logs, kept: keptLog)
         ).run(&clock) { () throws(AssemblyFault) in try decompression.prepare() }
         try decompression.finish(decompressed)
+        return installed
+    }
+
+    /// Brings what the manifest says beyond packages into the installed root, and reads it as a tree.
+    package func finish(_ installed: Installed, _ clock: inout StageClock) async throws -> Result {
+        let root = installed.root
+        let sandbox = sandbox(of: installed)
         let modules = try KernelModules(root: RootDirectory(root))
         try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
             .apply()
@@ -60,8 +84,8 @@ struct TreeBuild {
 
         let kernel = try modules.image()
         var tree = try FinishedTree(
-            manifest: manifest, packages: lock.imagePackages, brought: brought, epoch: epoch,
-            built: start - 1...Int64(time(nil)) + 1
+            manifest: manifest, packages: lock.imagePackages, brought: brought, epoch: lock.epoch,
+            built: installed.start - 1...Int64(time(nil)) + 1
         ).make(scanning: root)
         let accounts = try AccountNumbers(lock.accounts, manifest: manifest).apply(to: &tree)
         try NamedTargets(manifest: manifest).check(tree)
@@ -69,6 +93,12 @@ struct TreeBuild {
         try clock.end("scan")
         return Result(
             root: root, tree: tree, accounts: accounts, kernelRelease: modules.release, kernel: kernel)
+    }
+
+    private func sandbox(of installed: Installed) -> Sandbox {
+        var sandbox = Sandbox(root: installed.root, work: installed.work, epoch: lock.epoch)
+        sandbox.surroundings = surroundings
+        return sandbox
     }
 
     /// Has dpkg remove what was there for scripts only, with its configuration.

@@ -1,4 +1,4 @@
-import Cryptography
+public import Cryptography
 public import Fault
 import FileIO
 import JSON
@@ -68,12 +68,16 @@ extension Lock {
     }
 
     /// Writes the lock to `path`, whole or not at all.
-    public func write(to path: FilePath) throws(DebianArchiveFault) {
+    ///
+    /// - Returns: the digest of the file.
+    @discardableResult
+    public func write(to path: FilePath) throws(DebianArchiveFault) -> SHA256Digest {
         do {
-            let text = text
+            let bytes = Array(text.utf8)
             // What could not be read again must not take the place of a lock.
-            _ = try Lock(parsing: Array(text.utf8), source: path.string)
-            try path.replaceContents(with: text)
+            _ = try Lock(parsing: bytes, source: path.string)
+            try path.replaceContents(with: bytes)
+            return SHA256Digest(of: bytes)
         } catch {
             throw DebianArchiveFault(.system, "the lock cannot be written", at: .path(path.string), cause: error)
         }

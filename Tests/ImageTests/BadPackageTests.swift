@@ -41,7 +41,9 @@ extension RealImages {
             try cached.replaceContents(with: try file.contents())
             var lock = build.lock
             lock.packages.append(package)
+            // What is read from the file is in its order.
             try lock.write(to: build.lockPath)
+            lock = try Lock.load(build.lockPath)
             var changed = ImageBuild(
                 manifest: build.manifest, lock: lock, lockPath: build.lockPath, version: build.version,
                 cache: build.cache, agent: build.agent, output: build.output)
@@ -173,7 +175,8 @@ extension RealImages {
                 let overrides = String(decoding: try tree.contents(of: "\(database)/statoverride"), as: UTF8.self)
                 #expect(overrides.contains("root mail 2750 /usr/lib/odd\n"))
             }
-            #expect(await Self.message(of: build) == "no error")
+            let message = await Self.message(of: build)
+            #expect(message == "no error")
         }
     }
 }

@@ -38,86 +38,6 @@ struct RefusalTests {
         try expectNothing(in: output)
     }
 
-    @Test("a unit that no package has is refused by name")
-    func unknownUnit() async throws {
-        let work = try TemporaryDirectory()
-        let output = work.path.appending("out")
-        let message = await fault(
-            of: try await TestImage.build(
-                in: work.path, output: output, additions: "units: {enable: [nginx.service]}\n"))
-        #expect(
-            message.hasSuffix(
-                "image.yaml:2:18: the manifest enables the unit 'nginx.service', and no package or overlay has it; add the "
-                    + "package that has it to 'packages.install'"), "\(message)")
-        try expectNothing(in: output)
-    }
-
-    @Test(
-        "a health check that looks at what the image does not have is refused with its line",
-        arguments: [
-            (
-                "{name: unit, unit: containrd.service}",
-                "image.yaml:2:29: the health check 'unit' looks at the unit 'containrd.service', and no package or overlay has "
-                    + "it; did you mean 'containerd.service'?"
-            ),
-            (
-                "{name: program, command: [/usr/bin/nosuch]}",
-                "image.yaml:2:35: the health check 'program' runs '/usr/bin/nosuch', and no package or overlay has it; correct "
-                    + "its path, or add the package that has it to 'packages.install'"
-            ),
-        ])
-    func healthTarget(check: String, expected: String) async throws {
-        let work = try TemporaryDirectory()
-        let output = work.path.appending("out")
-        let message = await fault(
-            of: try await TestImage.build(in: work.path, output: output, additions: "health: [\(check)]\n"))
-        #expect(message.hasSuffix(expected), "\(message)")
-        try expectNothing(in: output)
-    }
-
-    @Test(
-        "what the manifest says of users and units and the image cannot have is refused with its line",
-        arguments: [
-            (
-                "users: [{name: web, uid: 33}]\n",
-                "image.yaml:2:26: the user 'web' cannot have the number 33: another one has it, or 'web' has "
-            ),
-            (
-                "users: [{name: web, shell: /usr/bin/zsh}]\n",
-                "image.yaml:2:28: the user 'web' has the shell '/usr/bin/zsh', and no package or overlay has it"
-            ),
-            (
-                "files: [{path: /etc, content: x}]\n",
-                "image.yaml:2:16: '/etc' is a directory in the image, and no file can take its place; name a file below it"
-            ),
-            (
-                "files: [{path: /etc/foo, content: x, owner: webb}]\n",
-                "image.yaml:2:45: the image has no user 'webb'; declare it under 'users' in the manifest"
-            ),
-            (
-                "kernel: {modules: [virtoi_*]}\n", "image.yaml:2:20: no module of the kernel "
-            ),
-            (
-                "units: {mask: [apt-dialy.timer]}\n",
-                "image.yaml:2:16: no package or overlay has the unit 'apt-dialy.timer' that the manifest would mask; did you "
-                    + "mean 'apt-daily.timer'?"
-            ),
-            (
-                "files: [{path: /etc/systemd/system/mine.service, content: \"[Service]\\nExecStart=/bin/true\\n\"}]\n"
-                    + "units: {enable: [mine.service]}\n",
-                "image.yaml:3:18: the manifest enables the unit 'mine.service', whose file does not say what starts it; give "
-                    + "it a section [Install]"
-            ),
-        ])
-    func namedInVain(additions: String, expected: String) async throws {
-        let work = try TemporaryDirectory()
-        let output = work.path.appending("out")
-        let message = await fault(
-            of: try await TestImage.build(in: work.path, output: output, additions: additions))
-        #expect(message.contains(expected), "\(message)")
-        try expectNothing(in: output)
-    }
-
     @Test(
         "what would lie where nothing of an image can be is refused with its line",
         arguments: [
@@ -151,24 +71,6 @@ struct RefusalTests {
         let message = await fault(of: build)
         #expect(
             message.contains("image.yaml:2:\(column): '\(path)' would not be in the image: \(reason); "), "\(message)")
-        try expectNothing(in: output)
-    }
-
-    @Test("an agent that cannot read its settings is refused before a host gets it")
-    func brokenAgent() async throws {
-        let work = try TemporaryDirectory()
-        let output = work.path.appending("out")
-        let (manifest, lock, lockPath) = try await TestImage.prepare(in: work.path)
-        let daemon = work.path.appending("ballastd")
-        try daemon.replaceContents(with: "#!/bin/sh\necho \"it is broken\" >&2\nexit 3\n")
-        let message = await fault(
-            of: ImageBuild(
-                manifest: manifest, lock: lock, lockPath: lockPath, version: "1.0.0",
-                cache: PackageCache(TestImage.cache),
-                agent: AgentExecutables(daemon: daemon, control: try BuiltExecutable.path("ballastctl")), output: output
-            ))
-        #expect(message.contains("cannot have the agent read its settings: "), "\(message)")
-        #expect(message.contains("it is broken"), "\(message)")
         try expectNothing(in: output)
     }
 

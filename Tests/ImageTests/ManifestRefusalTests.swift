@@ -1,0 +1,152 @@
+import Assembly
+import Command
+import Fault
+import FileIO
+import Glibc
+import Manifest
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Has the packages of the shipped manifest installed while the suite runs.
+private struct InstalledPackages: SuiteTrait, TestScoping {
+    @TaskLocal static var current: (build: ImageBuild, installed: TreeBuild.Installed)?
+
+    func provideScope(
+        for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
+    ) async throws {
+        let work = try TemporaryDirectory()
+        let build = try await TestImage.build(in: work.path, output: work.path.appending("out"))
+        var clock = StageClock()
+        let installed = try await build.treeBuild().install(
+            in: work.path.appending("tree"), logs: work.path, &clock)
+        try await Self.$current.withValue((build, installed)) { try await function() }
+    }
+}
+
+extension RealImages {
+    /// What the packages show a manifest to be wrong in. They are installed once, and each manifest gets them by an overlay
+    /// mount.
+    @Suite("Manifests that their packages refuse", InstalledPackages(), .timeLimit(.minutes(120)))
+    struct ManifestRefusalTests {
+        /// What a build says of the shipped manifest with `additions`, once its packages are installed.
+        private func fault(additions: String, agent: AgentExecutables? = nil) async throws -> String {
+            let packages = try #require(InstalledPackages.current)
+            let work = try TemporaryDirectory()
+            let manifest = work.path.appending("image.yaml")
+            let include = TestImage.repository.appending("manifests/containerd.yaml")
+            try manifest.replaceContents(with: "include: [\(include)]\n\(additions)")
+            let build = ImageBuild(
+                manifest: try Manifest.load(manifest), lock: packages.build.lock, lockPath: packages.build.lockPath,
+                version: "1.0.0", cache: packages.build.cache, agent: agent ?? packages.build.agent,
+                output: work.path.appending("out"))
+            var installed = packages.installed
+            let (upper, lower) = (work.path.appending("upper"), installed.root)
+            installed.root = work.path.appending("root")
+            installed.work = work.path.appending("work")
+            for path in [upper, installed.root, installed.work, work.path.appending("overlay")] {
+                try path.makeDirectories()
+            }
+            try await Command(
+                "mount",
+                [
+                    "-t", "overlay", "overlay", "-o",
+                    "lowerdir=\(lower),upperdir=\(upper),workdir=\(work.path.appending("overlay"))",
+                    installed.root.string,
+                ]
+            ).run()
+            let outcome: String
+            do {
+                var clock = StageClock()
+                _ = try await build.treeBuild().finish(installed, &clock)
+                outcome = "it was built"
+            } catch { outcome = "\(error)" }
+            try await Command("umount", [installed.root.string]).run()
+            return outcome
+        }
+
+        @Test("what is right is built")
+        func nothingWrong() async throws {
+            let message = try await fault(additions: "health: [{name: unit, unit: containerd.service}]\n")
+            #expect(message == "it was built")
+        }
+
+        @Test("a unit that no package has is refused by name")
+        func unknownUnit() async throws {
+            let message = try await fault(additions: "units: {enable: [nginx.service]}\n")
+            #expect(
+                message.hasSuffix(
+                    "image.yaml:2:18: the manifest enables the unit 'nginx.service', and no package or overlay has it; add the "
+                        + "package that has it to 'packages.install'"), "\(message)")
+        }
+
+        @Test(
+            "a health check that looks at what the image does not have is refused with its line",
+            arguments: [
+                (
+                    "{name: unit, unit: containrd.service}",
+                    "image.yaml:2:29: the health check 'unit' looks at the unit 'containrd.service', and no package or overlay has "
+                        + "it; did you mean 'containerd.service'?"
+                ),
+                (
+                    "{name: program, command: [/usr/bin/nosuch]}",
+                    "image.yaml:2:35: the health check 'program' runs '/usr/bin/nosuch', and no package or overlay has it; correct "
+                        + "its path, or add the package that has it to 'packages.install'"
+                ),
+            ])
+        func healthTarget(check: String, expected: String) async throws {
+            let message = try await fault(additions: "health: [\(check)]\n")
+            #expect(message.hasSuffix(expected), "\(message)")
+        }
+
+        @Test(
+            "what the manifest says of users and units and the image cannot have is refused with its line",
+            arguments: [
+                (
+                    "users: [{name: web, uid: 33}]\n",
+                    "image.yaml:2:26: the user 'web' cannot have the number 33: another one has it, or 'web' has "
+                ),
+                (
+                    "users: [{name: web, shell: /usr/bin/zsh}]\n",
+                    "image.yaml:2:28: the user 'web' has the shell '/usr/bin/zsh', and no package or overlay has it"
+                ),
+                (
+                    "files: [{path: /etc, content: x}]\n",
+                    "image.yaml:2:16: '/etc' is a directory in the image, and no file can take its place; name a file below it"
+                ),
+                (
+                    "files: [{path: /etc/foo, content: x, owner: webb}]\n",
+                    "image.yaml:2:45: the image has no user 'webb'; declare it under 'users' in the manifest"
+                ),
+                (
+                    "kernel: {modules: [virtoi_*]}\n", "image.yaml:2:20: no module of the kernel "
+                ),
+                (
+                    "units: {mask: [apt-dialy.timer]}\n",
+                    "image.yaml:2:16: no package or overlay has the unit 'apt-dialy.timer' that the manifest would mask; did you "
+                        + "mean 'apt-daily.timer'?"
+                ),
+                (
+                    "files: [{path: /etc/systemd/system/mine.service, content: \"[Service]\\nExecStart=/bin/true\\n\"}]\n"
+                        + "units: {enable: [mine.service]}\n",
+                    "image.yaml:3:18: the manifest enables the unit 'mine.service', whose file does not say what starts it; give "
+                        + "it a section [Install]"
+                ),
+            ])
+        func namedInVain(additions: String, expected: String) async throws {
+            let message = try await fault(additions: additions)
+            #expect(message.contains(expected), "\(message)")
+        }
+
+        @Test("an agent that cannot read its settings is refused before a host gets it")
+        func brokenAgent() async throws {
+            let work = try TemporaryDirectory()
+            let daemon = work.path.appending("ballastd")
+            try daemon.replaceContents(with: "#!/bin/sh\necho \"it is broken\" >&2\nexit 3\n")
+            let message = try await fault(
+                additions: "", agent: AgentExecutables(daemon: daemon, control: try BuiltExecutable.path("ballastctl")))
+            #expect(message.contains("cannot have the agent read its settings: "), "\(message)")
+            #expect(message.contains("it is broken"), "\(message)")
+        }
+    }
+}
