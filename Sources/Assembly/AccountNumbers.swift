@@ -3,12 +3,12 @@ import Fault
 package import FileTree
 package import Manifest
 
-/// Gives the image's users and groups the numbers that the lock has for them, so that what lies below /var on a host belongs
-/// to the same account in each version.
+/// Gives the image's users and groups the numbers that the manifest and the lock have for them, so that what lies below /var
+/// on a host belongs to the same account in each version.
 ///
 /// The maintainer scripts make accounts in the order in which packages are configured, and take the next free numbers. Once
-/// the last one has run, all files of the tree, its access control lists and its account files are brought to the locked
-/// numbers. (Accounts that exist before a script runs would keep adduser(8) from making their homes.)
+/// the last one has run, all files of the tree, its access control lists and its account files are brought to the numbers
+/// that were asked for. (Accounts that exist before a script runs would keep adduser(8) from making their homes.)
 package struct AccountNumbers {
     private let locked: LockedAccounts
     private let manifest: Manifest
@@ -18,62 +18,80 @@ package struct AccountNumbers {
         self.manifest = manifest
     }
 
+    /// Numbers that are given out as accounts are made, and that no file can be given to by number.
+    static let provisional: ClosedRange<UInt32> = 100...999
     private static let dynamic = LockedAccounts.numbers
-    /// Where a number is looked for, from its end: where systemd-sysusers(8) does.
-    private static let systemRange: ClosedRange<UInt32> = 100...999
 
     /// One kind of accounts: what they are called, what they had and what they get.
     private struct Table {
         let kind: String
         let locked: [String: UInt32]
         let numbers: [(name: String, number: UInt32)]
-        let explicit: [String: Place?]
+        /// What the manifest says.
+        let explicit: [String: (number: UInt32, place: Place?)]
         var given: [String: UInt32] = [:]
 
-        /// - Parameter preferred: a number to try where an account cannot keep its own.
-        mutating func assign(preferred: (String) -> UInt32?) throws(AssemblyFault) {
+        /// - Parameters:
+        ///   - wish: a number that an account without one of its own should have, where it is free.
+        ///   - substitute: a number to try where an account cannot keep the one that its script gave it.
+        mutating func assign(
+            wish: (String) -> UInt32? = { _ in nil }, substitute: (String) -> UInt32?
+        ) throws(AssemblyFault) {
             var taken = Dictionary(locked.map { ($1, $0) }) { first, _ in first }
-            func isFixed(_ name: String, _ number: UInt32) -> Bool {
-                explicit[name] != nil || !AccountNumbers.dynamic.contains(number)
+            let fixed = numbers.filter { !AccountNumbers.dynamic.contains($0.number) }
+            let asked = numbers.compactMap { name, _ in explicit[name].map { (name: name, number: $0.number) } }
+            for (name, number) in fixed + asked {
+                if let refusal = refusal(name, number, taken) { throw refusal }
+                given[name] = number
+                taken[number] = name
             }
-            for (name, number) in numbers {
-                if let target = locked[name] {
-                    guard target == number || !isFixed(name, number) else {
-                        throw AssemblyFault(
-                            .invalidRequest,
-                            "the \(kind) '\(name)' would get the number \(number), and the lock has \(target) for it: what "
-                                + "hosts have below /var belongs to \(target)", at: explicit[name] ?? .named(name),
-                            remedy: "leave its number out, or give the image another name")
-                    }
-                    given[name] = target
-                } else if isFixed(name, number) {
-                    if let other = taken[number], other != name {
-                        throw AssemblyFault(
-                            .invalidRequest,
-                            "the \(kind) '\(name)' has the number \(number), which the lock has given to '\(other)'",
-                            at: explicit[name] ?? .named(name), remedy: "choose another number for '\(name)'")
-                    }
-                    given[name] = number
-                    taken[number] = name
-                }
-            }
+            for (name, _) in numbers where given[name] == nil { given[name] = locked[name] }
             let current = Set(numbers.map(\.number))
             for (name, number) in numbers where given[name] == nil {
-                var target = taken[number] == nil ? number : nil
-                if target == nil, let other = preferred(name), taken[other] == nil, !current.contains(other) {
-                    target = other
-                }
-                target =
-                    target ?? AccountNumbers.systemRange.reversed().first { taken[$0] == nil && !current.contains($0) }
-                guard let target else {
+                let choices = [wish(name), number, substitute(name)].compactMap(\.self) + Self.free(like: number)
+                guard let target = choices.first(where: { taken[$0] == nil && ($0 == number || !current.contains($0)) })
+                else {
                     throw AssemblyFault(
-                        .invalidRequest, "there is no free number from 100 to 999 for the \(kind) '\(name)'",
+                        .invalidRequest, "there is no free number for the \(kind) '\(name)'",
                         remedy: "remove accounts that no image has any more from the lock, and run 'ballast lock' again"
                     )
                 }
                 given[name] = target
                 taken[target] = name
             }
+        }
+
+        private func refusal(_ name: String, _ number: UInt32, _ taken: [UInt32: String]) -> AssemblyFault? {
+            let place = explicit[name]?.place ?? .named(name)
+            if let other = locked[name], other != number {
+                return AssemblyFault(
+                    .invalidRequest,
+                    "the \(kind) '\(name)' would get the number \(number), and the lock has \(other) for it: what hosts have "
+                        + "below /var belongs to \(other)", at: place,
+                    remedy: "leave its number out, or give the image another name")
+            }
+            if let other = given[name], other != number {
+                return AssemblyFault(
+                    .invalidRequest,
+                    "the \(kind) '\(name)' cannot have the number \(number): it has \(other) wherever it is installed",
+                    at: place,
+                    remedy: "leave its number out")
+            }
+            if let other = taken[number], other != name {
+                return AssemblyFault(
+                    .invalidRequest,
+                    "the \(kind) '\(name)' cannot have the number \(number), which "
+                        + (locked[other] == number ? "the lock has given to '\(other)'" : "'\(other)' has"), at: place,
+                    remedy: "choose another number for '\(name)', or leave it out")
+            }
+            return nil
+        }
+
+        /// Where a number is looked for: from the end, as systemd-sysusers(8) does, or from the first one that people have, as
+        /// useradd(8) does.
+        private static func free(like number: UInt32) -> [UInt32] {
+            AccountNumbers.provisional.contains(number)
+                ? AccountNumbers.provisional.reversed() : Array(1000...AccountNumbers.dynamic.upperBound)
         }
 
         /// What becomes of each number that changes.
@@ -94,20 +112,13 @@ package struct AccountNumbers {
         let group = Self.lines(try tree.contents(of: "etc/group"))
         var groups = Table(
             kind: "group", locked: locked.groups, numbers: Self.accounts(group),
-            explicit: Dictionary(
-                manifest.groups.filter { $0.gid != nil }.map {
-                    ($0.name, manifest.place(of: "groups", named: $0.name, key: "gid"))
-                }
-            ) { first, _ in first })
-        try groups.assign { locked.users[$0]?.gid }
+            explicit: explicit(manifest.groups.map { ($0.name, $0.gid) }, list: "groups", key: "gid"))
         var users = Table(
             kind: "user", locked: locked.users.mapValues(\.uid), numbers: Self.accounts(passwd),
-            explicit: Dictionary(
-                manifest.users.filter { $0.uid != nil }.map {
-                    ($0.name, manifest.place(of: "users", named: $0.name, key: "uid"))
-                }
-            ) { first, _ in first })
-        try users.assign { groups.given[$0] }
+            explicit: explicit(manifest.users.map { ($0.name, $0.uid) }, list: "users", key: "uid"))
+        // A user's own group has the user's number, as sysusers.d(5) has it.
+        try groups.assign(wish: { users.explicit[$0]?.number }, substitute: { locked.users[$0]?.gid })
+        try users.assign(substitute: { groups.given[$0] })
 
         let (uids, gids) = (users.changes, groups.changes)
         if !uids.isEmpty || !gids.isEmpty {
@@ -122,6 +133,17 @@ package struct AccountNumbers {
             try Self.replace("etc/group", with: group, [(2, gids)], in: &tree)
         }
         return merged(users, groups, Self.numbers(passwd, field: 3))
+    }
+
+    private func explicit(
+        _ accounts: [(name: String, number: Int?)], list: String, key: String
+    ) -> [String: (number: UInt32, place: Place?)] {
+        var explicit: [String: (number: UInt32, place: Place?)] = [:]
+        for account in accounts {
+            guard let number = account.number.flatMap(UInt32.init(exactly:)) else { continue }
+            explicit[account.name] = (number, manifest.place(of: list, named: account.name, key: key))
+        }
+        return explicit
     }
 
     private func merged(_ users: Table, _ groups: Table, _ primary: [(name: String, number: UInt32)]) -> LockedAccounts

@@ -39,7 +39,16 @@ struct Accounts: Sendable {
     private func number(
         _ name: String, in table: [String: UInt32], kind: String, at place: Place
     ) throws(AssemblyFault) -> UInt32 {
-        if let number = UInt32(name) ?? table[name] { return number }
+        if let number = UInt32(name) {
+            guard AccountNumbers.provisional.contains(number) else { return number }
+            let range = AccountNumbers.provisional
+            throw AssemblyFault(
+                .invalidRequest,
+                "\(number) is one of the numbers that a build gives to accounts, and may be another \(kind)'s at the end",
+                at: place,
+                remedy: "name the \(kind), or take a number outside \(range.lowerBound) to \(range.upperBound)")
+        }
+        if let number = table[name] { return number }
         throw AssemblyFault(
             .missing, "the image has no \(kind) '\(name)'", at: place,
             remedy: "declare it under '\(kind)s' in the manifest")

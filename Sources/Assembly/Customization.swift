@@ -12,17 +12,18 @@ struct Customization {
     let agent: AgentExecutables
     let root: FilePath
     let sandbox: Sandbox
+    let log: InstallationLog
 
     func apply() async throws(AssemblyFault) {
         let directory = try RootDirectory(root)
         for (path, text) in HostUnits.files(for: manifest) {
             try directory.replaceFile(path, with: text)
         }
-        try writeAccounts(into: directory)
+        try writeAccounts(into: directory, isNumbered: false)
         // Accounts first: overlays and files may be owned by them.
         try await sandbox.run("make the users and groups", ["/usr/bin/systemd-sysusers"])
+        try writeAccounts(into: directory, isNumbered: true)
         let accounts = try Accounts(in: directory)
-        try checkNumbers(accounts)
         for overlay in manifest.overlays {
             try OverlayCopy(root: directory, accounts: accounts).copy(overlay.directory)
         }
@@ -40,7 +41,7 @@ struct Customization {
                 owner: try accounts.user(file.owner, at: place("owner")),
                 group: try accounts.group(file.group, at: place("group")))
         }
-        try await runScripts()
+        try await runScripts(directory)
         try AgentFiles(manifest: manifest).write(into: directory, agent: agent)
         // What the agent itself does not understand, or cannot even run to say so, would fail on each host.
         try await sandbox.run("have the agent read its settings", [HostUnits.agentPath, "settings"])
@@ -50,7 +51,7 @@ struct Customization {
     }
 
     /// Runs the manifest's own steps in the tree.
-    private func runScripts() async throws(AssemblyFault) {
+    private func runScripts(_ directory: RootDirectory) async throws(AssemblyFault) {
         for (number, script) in manifest.scripts.enumerated() {
             guard let status = try? FileStatus(following: script.file), status.permissions & 0o111 != 0 else {
                 throw AssemblyFault(
@@ -62,48 +63,39 @@ struct Customization {
             let path = "/run/script-\(number + 1)"
             sandbox.shown.append(.init(path: path, file: script.file))
             sandbox.environment = ["IMAGE_ID": identity.product, "IMAGE_VERSION": identity.version]
-            do throws(AssemblyFault) { try await sandbox.run("run the script '\(script.name)'", [path]) } catch {
+            do {
+                try await SandboxStubs(root: directory, work: sandbox.work).show(in: sandbox) { sandbox in
+                    try await sandbox.run(
+                        "run the script '\(script.name)'", [path], log: log, remedy: "correct the script")
+                }
+            } catch let error as AssemblyFault {
                 throw AssemblyFault(
                     error.code, error.message, at: script.place, remedy: error.remedy, cause: error.cause)
+            } catch {
+                throw .during("cannot run the script '\(script.name)'", error)
             }
         }
     }
 
-    private func writeAccounts(into directory: RootDirectory) throws(AssemblyFault) {
+    /// Declares the manifest's users and groups to systemd-sysusers(8).
+    ///
+    /// - Parameter isNumbered: whether with the numbers that they are to have. While the tree is built those may belong to
+    ///   somebody else, until `AccountNumbers` has changed them all.
+    private func writeAccounts(into directory: RootDirectory, isNumbered: Bool) throws(AssemblyFault) {
         var lines: [String] = []
         func quoted(_ text: String?) -> String { text.map { "\"\($0)\"" } ?? "-" }
+        func shown(_ number: Int?) -> String { number.flatMap { isNumbered ? String($0) : nil } ?? "-" }
         for group in manifest.groups {
-            lines.append("g \(group.name) \(group.gid.map(String.init) ?? "-")")
+            lines.append("g \(group.name) \(shown(group.gid))")
             lines += group.members.map { "m \($0) \(group.name)" }
         }
         for user in manifest.users {
             lines.append(
-                "u \(user.name) \(user.uid.map(String.init) ?? "-") \(quoted(user.gecos)) \(user.home ?? "-") \(user.shell ?? "-")"
-            )
+                "u \(user.name) \(shown(user.uid)) \(quoted(user.gecos)) \(user.home ?? "-") \(user.shell ?? "-")")
         }
         guard !lines.isEmpty else { return }
         try directory.replaceFile(
             "usr/lib/sysusers.d/ballast-manifest.conf", with: lines.map { $0 + "\n" }.joined())
-    }
-
-    /// systemd-sysusers gives another number where the one that was asked for is taken.
-    private func checkNumbers(_ accounts: Accounts) throws(AssemblyFault) {
-        func require(
-            _ number: Int?, _ found: UInt32, _ kind: String, _ name: String, key: String
-        ) throws(AssemblyFault) {
-            guard let number, number != Int(found) else { return }
-            throw AssemblyFault(
-                .invalidRequest,
-                "the \(kind) '\(name)' cannot have the number \(number): another one has it, or '\(name)' has \(found) already",
-                at: manifest.place(of: "\(kind)s", named: name, key: key) ?? .named(name),
-                remedy: "choose another number, or leave it out")
-        }
-        for user in manifest.users {
-            try require(user.uid, accounts.user(user.name, at: .path("/etc/passwd")), "user", user.name, key: "uid")
-        }
-        for group in manifest.groups {
-            try require(group.gid, accounts.group(group.name, at: .path("/etc/group")), "group", group.name, key: "gid")
-        }
     }
 
     private func writeIdentity(into directory: RootDirectory) throws(AssemblyFault) {

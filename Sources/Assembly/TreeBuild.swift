@@ -39,6 +39,8 @@ package struct TreeBuild {
         package var work: FilePath
         /// When the installation began, in seconds since 1970.
         let start: Int64
+        /// What the scripts have said, and will say.
+        let log: InstallationLog
     }
 
     /// Builds the tree in `directory`.
@@ -55,13 +57,14 @@ package struct TreeBuild {
         in directory: FilePath, logs: FilePath, _ clock: inout StageClock
     ) async throws -> Installed {
         let installed = Installed(
-            root: directory.appending("root"), work: directory.appending("sandbox"), start: Int64(time(nil)))
+            root: directory.appending("root"), work: directory.appending("sandbox"), start: Int64(time(nil)),
+            log: try InstallationLog(in: logs, kept: keptLog))
         for path in [installed.root, installed.work] { try path.makeDirectories() }
         let decompression = ModuleDecompression(root: installed.root, work: installed.work.appending("modules"))
         let decompressed = try await Installation(
             root: installed.root, work: installed.work, packages: packages,
             excludedPaths: PathPatterns(manifest.packages.excludedPaths), debconf: manifest.debconf,
-            sandbox: sandbox(of: installed), log: InstallationLog(in: logs, kept: keptLog)
+            sandbox: sandbox(of: installed), log: installed.log
         ).run(&clock) { () throws(AssemblyFault) in try decompression.prepare() }
         try decompression.finish(decompressed)
         return installed
@@ -72,9 +75,10 @@ package struct TreeBuild {
         let root = installed.root
         let sandbox = sandbox(of: installed)
         let modules = try KernelModules(root: RootDirectory(root))
-        try await Customization(manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox)
-            .apply()
-        try await removeBuildOnly(sandbox)
+        try await Customization(
+            manifest: manifest, identity: identity, agent: agent, root: root, sandbox: sandbox, log: installed.log
+        ).apply()
+        try await removeBuildOnly(sandbox, installed.log)
         try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
         if try modules.keepOnly(manifest.kernel.modules, place: { manifest.place(of: "kernel.modules", element: $0) }) {
             try await sandbox.run("index the kernel modules", ["/usr/sbin/depmod", modules.release])
@@ -102,13 +106,16 @@ package struct TreeBuild {
     }
 
     /// Has dpkg remove what was there for scripts only, with its configuration.
-    private func removeBuildOnly(_ sandbox: Sandbox) async throws(AssemblyFault) {
+    private func removeBuildOnly(_ sandbox: Sandbox, _ log: InstallationLog) async throws {
         let names = packages.filter { package in
             lock.packages.contains { $0.name == package.name && $0.isBuildOnly }
         }.map(\.databaseName)
         guard !names.isEmpty else { return }
-        try await sandbox.run(
-            "remove the packages of 'packages.build_only'",
-            ["/usr/bin/dpkg", "--purge", "--force-depends", "--"] + names)
+        try await SandboxStubs(root: RootDirectory(sandbox.root), work: sandbox.work).show(in: sandbox) { sandbox in
+            try await sandbox.run(
+                "remove the packages of 'packages.build_only'",
+                ["/usr/bin/dpkg", "--status-fd", "3", "--purge", "--force-depends", "--"] + names, log: log,
+                remedy: "mend the package, or take it out of 'packages.build_only'")
+        }
     }
 }

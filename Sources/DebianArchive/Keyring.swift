@@ -163,12 +163,18 @@ public struct Keyring: Sendable, Hashable {
     /// have only one and one may have expired: one good signature is enough, and none may be wrong.
     private static func status(_ text: String) -> Status {
         var status = Status()
+        // VALIDSIG follows for each signature that fits what was signed, by an expired key too.
+        var isByGoodKey = false
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")
             guard words.count > 1, words[0] == "[GNUPG:]" else { continue }
             switch words[1] {
+            case "NEWSIG": isByGoodKey = false
+            case "GOODSIG": isByGoodKey = true
             // The last word is the primary key's fingerprint.
-            case "VALIDSIG": if let signer = words.last { status.signers.append(String(signer)) }
+            case "VALIDSIG":
+                if isByGoodKey, let signer = words.last { status.signers.append(String(signer)) }
+                isByGoodKey = false
             case "BADSIG": status.failure = "the signature is wrong: the file was changed after it was signed"
             case "EXPSIG": status.expiry = "the signature has expired"
             case "EXPKEYSIG": status.expiry = "the signature is by an expired key"

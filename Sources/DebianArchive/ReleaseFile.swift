@@ -61,7 +61,7 @@ public struct ReleaseFile: Sendable {
         let names = [paragraph["Codename"], paragraph["Suite"]].compactMap { $0 }
         // A flat archive's directory is no suite, and archives made by hand often do not name theirs.
         let mustName = source.isDebian || (!source.isFlat && !names.isEmpty)
-        guard !mustName || names.contains(source.suite) else {
+        guard !mustName || Self.namings(of: source).contains(where: names.contains) else {
             throw DebianArchiveFault(
                 .wrongSuite,
                 "the Release file is for \(names.joined(separator: " / ")), and '\(source.suite)' was asked for",
@@ -101,6 +101,14 @@ public struct ReleaseFile: Sendable {
             architectures.contains("all")
             && !Self.words(paragraph["No-Support-for-Architecture-all"]).contains("Packages")
         indices = try Self.indices(paragraph)
+    }
+
+    /// What a Release file may call the suite. Vendors put products below a suite of Debian's name, as in `trixie/product/8.0`,
+    /// and name any part of that path from its beginning.
+    private static func namings(of source: ArchiveSource) -> [String] {
+        guard !source.isDebian else { return [source.suite] }
+        let parts = source.suite.split(separator: "/")
+        return parts.indices.map { parts[...$0].joined(separator: "/") }
     }
 
     /// Compressions of indices, the best first.

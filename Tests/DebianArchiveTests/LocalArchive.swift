@@ -135,16 +135,19 @@ struct Signer: Sendable {
     }
     static let shared = Task { try await Signer(name: "signer") }
     static let stranger = Task { try await Signer(name: "stranger") }
+    /// Whose key ended with the year 2020, in which all is signed by it.
+    static let expired = Task { try await Signer(name: "expired", until: "2020-12-31", at: "20200601T000000") }
+    private let clock: [String]
 
-    private init(name: String) async throws {
+    private init(name: String, until end: String = "never", at time: String? = nil) async throws {
+        clock = time.map { ["--faked-system-time", $0] } ?? []
         home = try Self.box.get().path.appending(name)
         keyring = home.appending("keyring.gpg")
         try home.makeDirectories(permissions: FilePermissions(rawValue: 0o700))
         _ = try await DebCommand.run(
             "gpg",
-            [
-                "--homedir", home.string, "--batch", "--passphrase", "", "--quick-gen-key",
-                "\(name) <\(name)@example.org>", "ed25519", "sign", "never",
+            ["--homedir", home.string, "--batch"] + clock + [
+                "--passphrase", "", "--quick-gen-key", "\(name) <\(name)@example.org>", "ed25519", "sign", end,
             ])
         try keyring.replaceContents(with: try await DebCommand.run("gpg", ["--homedir", home.string, "--export"]))
     }
@@ -159,9 +162,12 @@ struct Signer: Sendable {
         try await DebCommand.run("gpg", ["--homedir", home.string, "--armor", "--export"])
     }
 
-    func signApart(_ text: [UInt8]) async throws -> [UInt8] {
+    /// A signature by itself. One without armor can be put after another one.
+    func signApart(_ text: [UInt8], isArmored: Bool = true) async throws -> [UInt8] {
         try await DebCommand.run(
-            "gpg", ["--homedir", home.string, "--batch", "--armor", "--detach-sign", "--output", "-"], input: text)
+            "gpg",
+            ["--homedir", home.string, "--batch"] + clock + (isArmored ? ["--armor"] : [])
+                + ["--detach-sign", "--output", "-"], input: text)
     }
 
     func sign(_ text: [UInt8]) async throws -> [UInt8] {

@@ -318,6 +318,48 @@ struct VendorArchiveTests {
         }
     }
 
+    @Test("a key that has expired vouches for nothing, and takes nothing from a good one beside it")
+    func expiredKeys() async throws {
+        try await deb("web", "2.0", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let expired = try await Signer.expired.value
+        let good = String(decoding: try await signer.armored(), as: UTF8.self)
+        let old = String(decoding: try await expired.armored(), as: UTF8.self)
+        try work.appending("vendor.asc").replaceContents(with: old + good)
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
+        let release = try work.appending("flat/Release").contents()
+        let signatures = (
+            old: try await expired.signApart(release, isArmored: false),
+            good: try await signer.signApart(release, isArmored: false)
+        )
+        let file = work.appending("flat/Release.gpg")
+        for signature in [signatures.old + signatures.good, signatures.good + signatures.old] {
+            try file.replaceContents(with: signature)
+            let lock = try await lock(manifest)
+            #expect(lock.packages.contains { $0.name == "web" && $0.version == "2.0" })
+            #expect(lock.suites.last?.keys.count == 1)
+        }
+        try file.replaceContents(with: signatures.old)
+        let message = await message(manifest)
+        #expect(
+            message.contains("the signature is by an expired key; get the archive's present key into "), "\(message)")
+    }
+
+    @Test("a product below a suite of Debian's name is taken by the names that vendors give it, and no other suite is")
+    func productSuite() async throws {
+        let uri = try await reprepro([try await deb("web", "2.0", in: "debs")])
+        let suites = work.appending("reprepro/dists")
+        try suites.appending("vendor").rename(to: suites.appending("made"))
+        for suite in ["vendor/product/8.0", "strange/product"] {
+            try suites.appending(suite).removingLastComponent().makeDirectories()
+            try await Command("cp", ["-r", suites.appending("made").string, suites.appending(suite).string]).run()
+        }
+        #expect(
+            try await chosen(try manifest(yaml(uri, suite: "vendor/product/8.0"), install: "web")).contains("web=2.0"))
+        let message = await message(try manifest(yaml(uri, suite: "strange/product"), install: "web"))
+        #expect(message.contains("the Release file is for vendor, and 'strange/product' was asked for"), "\(message)")
+    }
+
     @Test("an odd entry costs its package, and says so only to whom asks for that")
     func oddEntries() async throws {
         try await deb("web", "2.0", in: "flat")

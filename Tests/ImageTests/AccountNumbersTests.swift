@@ -103,6 +103,37 @@ struct AccountNumbersTests {
         #expect(try text("etc/passwd", again) == text("etc/passwd", tree))
     }
 
+    @Test("an account gets the number that the manifest asks for, whoever had it while the scripts ran")
+    func asked() throws {
+        // 'web' is made after the scripts and has what is left; 100 is avahi's by then.
+        var tree = try tree(
+            passwd: Self.passwd + "web:x:998:998::/:/bin/sh\nworker:x:1000:1000::/:/bin/sh\n",
+            group: Self.group + "web:x:998:\nworker:x:1000:\n")
+        try tree.insert(FileInode(.regular(.bytes([])), permissions: 0o600, owner: 998, group: 998), at: "srv/web")
+        let locked = LockedAccounts(users: ["gone": .init(uid: 1000, gid: 1000)])
+        let manifest = try manifest("users: [{name: web, uid: 100}]\n")
+        let accounts = try AccountNumbers(locked, manifest: manifest).apply(to: &tree)
+        let lines = try text("etc/passwd", tree).split(separator: "\n").suffix(5).map(String.init)
+        #expect(
+            lines == [
+                "avahi:x:999:102::/run/avahi:/usr/sbin/nologin", "postgres:x:101:103::/var/lib/postgresql:/bin/bash",
+                "redis:x:102:104::/var/lib/redis:/usr/sbin/nologin", "web:x:100:100::/:/bin/sh",
+                "worker:x:1001:1000::/:/bin/sh",
+            ])
+        let file = try #require(tree["srv/web"])
+        #expect(file.owner == 100 && file.group == 100)
+        #expect(accounts.users["web"] == .init(uid: 100, gid: 100))
+        let again = try self.manifest("users: [{name: www-data, uid: 40}]\n")
+        #expect {
+            var tree = try self.tree()
+            _ = try AccountNumbers(LockedAccounts(), manifest: again).apply(to: &tree)
+        } throws: {
+            "\($0)".hasSuffix(
+                "the user 'www-data' cannot have the number 40: it has 33 wherever it is installed; leave its number out"
+            )
+        }
+    }
+
     @Test("a number that the manifest or Debian itself gives and the lock has not is refused by the account's name")
     func refused() throws {
         func message(_ locked: LockedAccounts, _ additions: String = "", passwd: String = Self.passwd) -> String {
@@ -122,8 +153,8 @@ struct AccountNumbersTests {
             message(
                 LockedAccounts(users: ["gone": .init(uid: 102, gid: 104)]), "users: [{name: redis, uid: 102}]\n"
             ).hasSuffix(
-                "m.yaml:2:28: the user 'redis' has the number 102, which the lock has given to 'gone'; choose another number "
-                    + "for 'redis'"))
+                "m.yaml:2:28: the user 'redis' cannot have the number 102, which the lock has given to 'gone'; choose another "
+                    + "number for 'redis', or leave it out"))
         let fixed = Self.passwd + "libuuid:x:64045:102::/:/bin/sh\n"
         #expect(
             message(LockedAccounts(users: ["libuuid": .init(uid: 120, gid: 120)]), passwd: fixed).hasPrefix(

@@ -104,7 +104,7 @@ extension RealImages {
             arguments: [
                 (
                     "users: [{name: web, uid: 33}]\n",
-                    "image.yaml:2:26: the user 'web' cannot have the number 33: another one has it, or 'web' has "
+                    "image.yaml:2:26: the user 'web' cannot have the number 33, which 'www-data' has; choose another number"
                 ),
                 (
                     "users: [{name: web, shell: /usr/bin/zsh}]\n",
@@ -117,6 +117,11 @@ extension RealImages {
                 (
                     "files: [{path: /etc/foo, content: x, owner: webb}]\n",
                     "image.yaml:2:45: the image has no user 'webb'; declare it under 'users' in the manifest"
+                ),
+                (
+                    "files: [{path: /etc/foo, content: x, group: \"998\"}]\n",
+                    "image.yaml:2:45: 998 is one of the numbers that a build gives to accounts, and may be another group's at the "
+                        + "end; name the group, or take a number outside 100 to 999"
                 ),
                 (
                     "kernel: {modules: [virtoi_*]}\n", "image.yaml:2:20: no module of the kernel "

@@ -59,52 +59,12 @@ struct Dpkg {
         }
     }
 
-    /// For how long nothing may be written to the log before what runs counts as hanging, in seconds.
-    private static let longestSilence = 1800
-
-    /// With less than these bytes a file system is full.
-    private static let leastRoom: Int64 = 1 << 20
-
     private func run(_ what: String, _ arguments: [String], in sandbox: Sandbox) async throws(AssemblyFault) {
-        let start = try log.position()
-        let command = command + arguments
-        let status: Int?
-        do {
-            status = try await withThrowingTaskGroup(of: Int?.self) { group in
-                group.addTask { try await sandbox.status(of: command, log: log) }
-                group.addTask {
-                    try await watch(from: start)
-                    return nil
-                }
-                defer { group.cancelAll() }
-                return try await group.next() ?? nil
-            }
-        } catch {
-            throw .during("cannot \(what)", error)
-        }
-        guard status != 0 else { return }
-        // Then dpkg's own message did not find room either.
-        if let room = try? sandbox.root.availableSpace(), room < Self.leastRoom {
-            throw AssemblyFault(
-                .inputOutput, "cannot \(what)", at: .path(sandbox.root.string),
-                remedy: RootDirectory.roomRemedy(sandbox.root), cause: Errno.noSpace)
-        }
-        throw try log.failure(
-            status.map { "cannot \(what): dpkg ended with status \($0)" }
-                ?? "cannot \(what): nothing was said for \(Self.longestSilence / 60) minutes", since: start)
-    }
-
-    /// Counts the packages that are being configured, and returns when the log has not grown for too long.
-    private func watch(from start: InstallationLog.Position) async throws {
-        var last = start
-        var grewAt = ContinuousClock.now
-        while ContinuousClock.now - grewAt < .seconds(Self.longestSilence) {
-            try await Task.sleep(for: .milliseconds(200))
-            let now = try log.position()
-            if now == last { continue }
-            progress.advance(by: try log.configurations(since: last))
-            grewAt = .now
-            last = now
+        try await sandbox.run(
+            what, command + arguments, log: log, remedy: "mend the package or the manifest, or take the package out"
+        ) { start throws(AssemblyFault) in
+            // By the packages that are being configured.
+            progress.advance(by: try log.configurations(since: start))
         }
     }
 }

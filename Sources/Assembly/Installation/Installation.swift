@@ -29,14 +29,6 @@ struct Installation {
     let sandbox: Sandbox
     let log: InstallationLog
 
-    /// What the maintainer scripts must not do in a tree that no machine runs: start services, or make an initrd. What they
-    /// would do in vain: the modules are indexed once they are decompressed, and the journal's catalog lies in /var.
-    private static let stubs = [
-        ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
-        ("usr/sbin/update-initramfs", "#!/bin/sh\nexit 0\n"),
-        ("usr/sbin/depmod", "#!/bin/sh\nexit 0\n"),
-        ("usr/bin/journalctl", "#!/bin/sh\nexit 0\n"),
-    ]
     private static let width = 2
 
     /// Installs all of `packages` into the empty directory `root`.
@@ -82,7 +74,7 @@ struct Installation {
             sandbox: sandbox, excludedPaths: excludedPaths, log: log,
             progress: progress)
         try await dpkg.unpack(bootstrap.map { ($0, $0.path) }, isBootstrap: true)
-        try await withStubs(in: directory, dpkg) { try await $0.configure(base.compactMap { byName[$0] }) }
+        try await configure(base.compactMap { byName[$0] }, by: dpkg, in: directory)
 
         try clock.end("install base")
 
@@ -101,7 +93,7 @@ struct Installation {
                 try await dpkg.unpack(
                     names.compactMap { byName[$0] }.map { ($0, files[$0.name] ?? $0.path) }, isBootstrap: false)
             case .configure(let names):
-                try await withStubs(in: directory, dpkg) { try await $0.configure(names.compactMap { byName[$0] }) }
+                try await configure(names.compactMap { byName[$0] }, by: dpkg, in: directory)
             }
         }
         try clock.end("unpack by dpkg")
@@ -112,7 +104,7 @@ struct Installation {
                 remedy: "take 'debconf' out of the manifest, or add the package 'debconf'")
         }
         async let result = beside()
-        try await withStubs(in: directory, dpkg) { try await $0.configure(nil) }
+        try await configure(nil, by: dpkg, in: directory)
         try await dpkg.audit()
         try removeExcluded(from: directory)
         let finished = try await result
@@ -208,25 +200,14 @@ struct Installation {
         return left
     }
 
-    /// Runs `body` with a dpkg in whose sandbox the stubs are shown.
-    private func withStubs(
-        in directory: RootDirectory, _ dpkg: Dpkg, _ body: (Dpkg) async throws -> Void
-    ) async throws {
-        var dpkg = dpkg
-        var placeholders: [String] = []
-        for (path, text) in Self.stubs {
-            let file = work.appending(FilePath(path).lastComponent?.string ?? "stub")
-            try file.replaceContents(with: text, permissions: FilePermissions(rawValue: 0o755))
-            dpkg.sandbox.shown.append(.init(path: "/" + path, file: file))
-            // A file can only be shown where there is one.
-            if try directory.status(path) == nil {
-                try directory.replaceFile(path, with: "")
-                placeholders.append(path)
-            }
+    /// Has dpkg configure these packages, or all that are left, with the stubs in place.
+    private func configure(_ packages: [DebianPackageFile]?, by dpkg: Dpkg, in directory: RootDirectory) async throws {
+        try await SandboxStubs(root: directory, work: work).show(in: dpkg.sandbox) { sandbox in
+            var dpkg = dpkg
+            dpkg.sandbox = sandbox
+            try await dpkg.configure(packages)
         }
-        try await body(dpkg)
         directory.forgetParents()
-        for path in placeholders { try directory.removeFile(path) }
     }
 
     /// All paths that dpkg says the packages have.

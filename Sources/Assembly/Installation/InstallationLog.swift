@@ -53,11 +53,13 @@ struct InstallationLog: Sendable {
         return Int64(lines.split(separator: "\n").count { $0.hasPrefix("processing: configure: ") })
     }
 
-    /// The failure of a call of dpkg that began at `start`: the package and what of it failed come first, then what it said,
-    /// then where all is.
+    /// The failure of a program that began at `start`: where dpkg named a package, it and what of it failed come first, then
+    /// what was said, then where all is.
     ///
-    /// - Parameter otherwise: what to say where dpkg has not named a package.
-    func failure(_ otherwise: String, since start: Position) throws(AssemblyFault) -> AssemblyFault {
+    /// - Parameter otherwise: what to say where no package is named.
+    func failure(
+        _ otherwise: String, since start: Position, remedy: String
+    ) throws(AssemblyFault) -> AssemblyFault {
         let (said, reports) = try attempt("cannot read the build's log") {
             (
                 try Self.tail(of: text, after: start.text),
@@ -81,7 +83,7 @@ struct InstallationLog: Sendable {
         sentence += lines.suffix(Self.lineCount).map { "\n  \($0)" }.joined()
         return AssemblyFault(
             .configuration, sentence,
-            remedy: "mend the package or the manifest, or take the package out; the whole log is in \(file)")
+            remedy: "\(remedy); the whole log is in \(file)")
     }
 
     /// How dpkg's own lines begin that come before what a maintainer script says.

@@ -78,8 +78,7 @@ struct Sandbox {
     }
 
     /// The shell sets up what bubblewrap hands on: the seccomp filter's descriptor, the umask, and the redirections.
-    private func command(_ program: [String], redirections: String, files: [FilePath]) throws(AssemblyFault) -> Command
-    {
+    func command(_ program: [String], redirections: String, files: [FilePath]) throws(AssemblyFault) -> Command {
         let filter = work.appending("sync-filter.bpf")
         if !filter.exists {
             try attempt("cannot write the sandbox's filter") { try filter.replaceContents(with: SyncFilter.program) }
@@ -128,17 +127,6 @@ struct Sandbox {
             throw AssemblyFault(
                 .configuration, "cannot \(what)",
                 remedy: error.message.contains("status 127:") ? "install the package 'bubblewrap'" : nil, cause: error)
-        }
-    }
-
-    /// Runs `program` inside with its output and what it writes to descriptor 3 going to `log`, and returns its exit status.
-    ///
-    /// What it started ends with it.
-    func status(of program: [String], log: InstallationLog) async throws(AssemblyFault) -> Int {
-        let command = try command(
-            program, redirections: ">>\"$first\" 2>&1 3>>\"$second\"", files: [log.text, log.status])
-        do throws(CommandFault) { return try await command.outcome().status } catch {
-            throw .during("cannot run the sandbox", error)
         }
     }
 }
