@@ -9,14 +9,15 @@ extension Lock {
     ///
     /// - Parameters:
     ///   - suites: Debian's suites instead of the manifest's own.
-    ///   - previous: a lock whose packages are kept, except for those of `updates`, also where the archive has dropped their
-    ///     versions and the cache or a mirror still has the bytes. Its accounts are kept.
-    ///   - updates: names that move to the archive's version.
+    ///   - previous: the lock that this one takes the place of. Its accounts are kept: a number that was given once stays.
+    ///   - updates: the only names that move to the archive's version; nil for all. The other packages of `previous` stay, also
+    ///     where the archive has dropped their versions and the cache or a mirror still has the bytes.
     public static func resolve(
-        _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, keeping previous: Lock? = nil,
-        updating updates: [String] = []
+        _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, replacing previous: Lock? = nil,
+        updating updates: [String]? = nil
     ) async throws(DebianArchiveFault) -> Lock {
-        if let previous { try require(updates, in: previous) }
+        let kept = updates == nil ? nil : previous
+        if let kept, let updates { try require(updates, in: kept) }
         let sources = try sources(manifest, suites: suites, from: archive)
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
@@ -32,9 +33,9 @@ extension Lock {
             }
         }
         let cache = PackageCache(archive.cache)
-        let held = (previous?.packages ?? []).filter { package in
-            !updates.contains(package.name)
-                && mayStay(package, manifest, indices, local: local, suites: previous?.suites ?? [])
+        let held = (kept?.packages ?? []).filter { package in
+            updates?.contains(package.name) == false
+                && mayStay(package, manifest, indices, local: local, suites: kept?.suites ?? [])
         }
         indices += try await keptIndices(
             held, beside: indices, in: cache,
@@ -45,7 +46,7 @@ extension Lock {
         var suites = releases.map(LockedSuite.init)
         // What was kept of a suite that is not looked at any more is still of that suite.
         let left = Set(packages.map(\.suite)).subtracting(suites.map(\.name))
-        suites += (previous?.suites ?? []).filter { left.contains($0.name) }
+        suites += (kept?.suites ?? []).filter { left.contains($0.name) }
         return Lock(
             architecture: manifest.architecture.rawValue, suites: suites, packages: packages,
             accounts: previous?.accounts ?? LockedAccounts(), requestDigest: manifest.requestDigest)

@@ -83,15 +83,15 @@ struct LockCommand: AsyncParsableCommand {
         // A damaged lock is not overwritten: it has the numbers of the accounts.
         let old = path.exists ? try Lock.load(path, of: words) : nil
         if old == nil, !updates.isEmpty { _ = try Lock.load(path, of: words) }
-        let kept = updates.isEmpty ? nil : old
+        let moving = updates.isEmpty ? nil : updates
         // Suites that were given by --suites stay as long as what the manifest says does.
-        let given = kept.flatMap { $0.requestDigest == manifest.requestDigest ? $0.debianSuites : nil }
-        var lock = try await Lock.resolve(
+        let given = old.flatMap {
+            moving != nil && $0.requestDigest == manifest.requestDigest ? $0.debianSuites : nil
+        }
+        let lock = try await Lock.resolve(
             manifest, suites: suites?.split(separator: ",").map(String.init) ?? given, from: try archive.client(),
-            keeping: kept, updating: updates)
+            replacing: old, updating: moving)
         if let old, !allowOlder { try lock.requireNotOlder(than: old) }
-        // A number that was given once stays, whatever is locked.
-        if let old { lock.accounts = old.accounts }
         var changes = LockChanges(from: old, to: lock)
         if old != nil { try await readChangelogs(&changes, manifest) }
         try lock.write(to: path)

@@ -205,14 +205,14 @@ struct LockTests {
         #expect(old.packages.map { "\($0.name) \($0.version)" } == ["aa 1", "base-files 1", "bb 1", "kernel 1"])
         #expect(old.requestDigest == manifest.requestDigest)
         let moved = try await Lock.resolve(
-            manifest, suites: both, from: archive.client(), keeping: old, updating: ["bb"])
+            manifest, suites: both, from: archive.client(), replacing: old, updating: ["bb"])
         #expect(Self.moves(from: old, to: moved) == ["bb 1 -> 2"])
         #expect(moved.packages.first { $0.name == "bb" }?.suite == "trixie-security")
         let new = try await Lock.resolve(manifest, from: archive.client())
         #expect(Self.moves(from: old, to: new) == ["aa 1 -> 2", "bb 1 -> 2"])
         let fault = await #expect(throws: DebianArchiveFault.self) {
             try await Lock.resolve(
-                manifest, suites: both, from: archive.client(), keeping: old, updating: ["base-file"])
+                manifest, suites: both, from: archive.client(), replacing: old, updating: ["base-file"])
         }
         #expect(
             fault?.description

@@ -122,9 +122,9 @@ struct VendorArchiveTests {
         return try Manifest.load(path)
     }
 
-    private func lock(_ manifest: Manifest, keeping: Lock? = nil, updating: [String] = []) async throws -> Lock {
+    private func lock(_ manifest: Manifest, replacing: Lock? = nil, updating: [String]? = nil) async throws -> Lock {
         try await Lock.resolve(
-            manifest, from: debian.client(at: Int64(time(nil))), keeping: keeping, updating: updating)
+            manifest, from: debian.client(at: Int64(time(nil))), replacing: replacing, updating: updating)
     }
 
     private func chosen(_ manifest: Manifest) async throws -> Set<String> {
@@ -425,7 +425,7 @@ struct VendorArchiveTests {
         try await deb("web", "0.5+local1", "Homepage: https://example.org", in: "own")
         #expect(throws: DebianArchiveFault.self) { try cache.checkLocal(lock, of: manifest) }
         // Built again, it is the new one that is locked, also where all others are kept.
-        #expect(try await self.lock(manifest, keeping: lock, updating: ["kernel"]).packages.last?.digest != web.digest)
+        #expect(try await self.lock(manifest, replacing: lock, updating: ["kernel"]).packages.last?.digest != web.digest)
     }
 
     @Test("package files that cannot be in the image are named")
@@ -469,14 +469,14 @@ struct VendorArchiveTests {
         _ = try await flat("flat", compress: [])
         // The mirror still has the file, though no index names it.
         try await Command("cp", [work.appending("kept.deb").string, old.string]).run()
-        let after = try await lock(manifest, keeping: before, updating: ["lib"])
+        let after = try await lock(manifest, replacing: before, updating: ["lib"])
         #expect(after.packages.first { $0.name == "web" } == before.packages.first { $0.name == "web" })
         try old.removeTree()
         // Now only the cache has it.
-        #expect(try await lock(manifest, keeping: before, updating: ["lib"]).packages == after.packages)
+        #expect(try await lock(manifest, replacing: before, updating: ["lib"]).packages == after.packages)
         try debian.cache.appending("sha256").removeTree()
         let gone = await #expect(throws: DebianArchiveFault.self) {
-            try await lock(manifest, keeping: before, updating: ["lib"])
+            try await lock(manifest, replacing: before, updating: ["lib"])
         }
         #expect(
             gone?.description
