@@ -21,7 +21,7 @@ public struct ArchiveClient: Sendable {
     /// Who signs Debian's suites.
     public let keyring: Keyring
     private let now: @Sendable () -> Int64
-    private let transfer = ArchiveTransfer()
+    private let transfer: ArchiveTransfer
 
     /// A client of `mirror`.
     ///
@@ -34,6 +34,7 @@ public struct ArchiveClient: Sendable {
     ) {
         self.mirror = mirror
         self.cache = cache
+        transfer = ArchiveTransfer(mirror.credentials)
         self.keyring = keyring
         self.now = now ?? { Int64(time(nil)) }
     }

@@ -68,10 +68,12 @@ public struct ArchiveSource: Sendable, Hashable {
 public struct PackageSources: Sendable {
     private let mirror: Mirror
     private let bases: [String: String]
+    let transfer: ArchiveTransfer
 
     /// Debian's suites from `mirror`, the manifest's archives from their own addresses.
     public init(mirror: Mirror, archives: [Manifest.Archive] = []) {
         self.mirror = mirror
+        transfer = ArchiveTransfer(mirror.credentials)
         bases = Dictionary(
             archives.map { ArchiveSource($0) }.map { ($0.name, $0.base) }, uniquingKeysWith: { first, _ in first })
     }

@@ -6,11 +6,16 @@ import Transfer
 
 /// Fetches from addresses of an archive: http, https, or files of this machine.
 struct ArchiveTransfer: Sendable {
+    private let credentials: AptCredentials
     private let client = HTTPClient()
+
+    init(_ credentials: AptCredentials = AptCredentials()) { self.credentials = credentials }
 
     /// The document at `address`, which may have `limit` bytes.
     func get(_ address: String, limit: Int) throws(TransferFault) -> [UInt8] {
-        guard let file = Self.file(address) else { return try client.get(address, limit: limit, revalidate: true) }
+        guard let file = Self.file(address) else {
+            return try client.get(credentials.authorize(address), limit: limit, revalidate: true)
+        }
         do throws(FileIOFault) { return try file.contents(limit: limit) } catch { throw Self.fault(error, address) }
     }
 
@@ -20,7 +25,8 @@ struct ArchiveTransfer: Sendable {
         progress: (Int64) -> Void = { _ in }
     ) throws(TransferFault) {
         guard let file = Self.file(address) else {
-            return try client.download(address, to: destination, size: size, digest: digest, progress: progress)
+            return try client.download(
+                credentials.authorize(address), to: destination, size: size, digest: digest, progress: progress)
         }
         do throws(FileIOFault) {
             let source = try OpenFile(reading: file)
@@ -52,7 +58,7 @@ struct ArchiveTransfer: Sendable {
     func measure(_ address: String, limit: Int64) -> (digest: SHA256Digest, size: Int64) {
         if let file = Self.file(address) { return (try? SHA256Digest.ofFile(file)) ?? (SHA256Digest(of: []), 0) }
         var hasher = SHA256Hasher()
-        let size = (try? client.stream(address, limit: limit) { hasher.update($0) }) ?? 0
+        let size = (try? client.stream(credentials.authorize(address), limit: limit) { hasher.update($0) }) ?? 0
         return (hasher.finish(), size)
     }
 

@@ -8,9 +8,12 @@ public struct Mirror: Sendable, Hashable {
     public let main: String
     /// The base address of the security archive, without a slash at its end.
     public let security: String
+    /// What this machine shows to servers that ask for a name and a password, the manifest's archives among them.
+    public let credentials: AptCredentials
 
     /// A mirror at `main`; its security archive is beside it under the name with `-security`, unless `security` says otherwise.
-    public init(main: String, security: String? = nil) {
+    public init(main: String, security: String? = nil, credentials: AptCredentials = .ofMachine()) {
+        self.credentials = credentials
         func trimmed(_ address: String) -> String {
             var address = address
             while address.hasSuffix("/") { address.removeLast() }

@@ -11,7 +11,6 @@ import Transfer
 public struct PackageCache: Sendable {
     /// `CACHE/sha256/ab/abcdef….deb`.
     public let directory: FilePath
-    private let transfer = ArchiveTransfer()
     /// A mirror's answer takes longer than its bytes, so that a few at a time fill the line.
     private static let width = 4
 
@@ -69,7 +68,7 @@ public struct PackageCache: Sendable {
             let file = try Self.file(of: package, in: local)
             do {
                 try path(of: package).removingLastComponent().makeDirectories()
-                try transfer.download(
+                try ArchiveTransfer().download(
                     "file:" + file.string.replacing("%", with: "%25"), to: path(of: package), size: package.size,
                     digest: package.digest)
             } catch {
@@ -166,12 +165,12 @@ public struct PackageCache: Sendable {
                 try destination.removeTree()
             }
             try destination.removingLastComponent().makeDirectories()
-            try transfer.download(
+            try sources.transfer.download(
                 address, to: destination, size: package.size, digest: package.digest, progress: progress)
         } catch let fault as TransferFault where fault.code == .digestMismatch {
             // Read once more, only to say what is there.
             throw tampered(
-                package, at: .url(address), found: transfer.measure(address, limit: package.size))
+                package, at: .url(address), found: sources.transfer.measure(address, limit: package.size))
         } catch {
             let isGone = (error as? TransferFault)?.code == .notFound
             throw DebianArchiveFault(

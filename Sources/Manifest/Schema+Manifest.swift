@@ -354,8 +354,16 @@ extension Schema {
                             doc: "The permission bits, in octal.",
                             kind: .string(what: "an octal mode, such as '0644'", pattern: "0?[0-7]{3,4}"),
                             defaultValue: .value("0644"), example: "\"0600\"")),
-                    Key(name: "owner", schema: accountOrNumber.documented("The owner.", "root", default: "root")),
-                    Key(name: "group", schema: accountOrNumber.documented("The group.", "root", default: "root")),
+                    Key(
+                        name: "owner",
+                        schema: accountOrNumber.documented(
+                            "The owner: a name, or a number that a build does not give to accounts (below 100, from 1000).",
+                            "root", default: "root")),
+                    Key(
+                        name: "group",
+                        schema: accountOrNumber.documented(
+                            "The group: a name, or a number that a build does not give to accounts.", "root",
+                            default: "root")),
                 ])),
             .keyed(by: "path")),
         defaultValue: .value([]), example: "[{path: /etc/motd, content: \"hello\\n\"}]")

@@ -31,8 +31,17 @@ final class LocalArchive {
         try box.path.appending("www").makeDirectories()
         // Ends when its standard input does, which is when this process ends.
         let script = """
-            import functools, http.server, os, sys, threading
+            import base64, functools, http.server, os, sys, threading
+            wanted = 'Basic ' + base64.b64encode('buyer:#p@ss:w/rd%1'.encode()).decode()
             class Handler(http.server.SimpleHTTPRequestHandler):
+                def do_GET(self):
+                    if self.path.startswith('/private/') and self.headers['Authorization'] != wanted:
+                        return self.send_error(401)
+                    if self.path.startswith('/moved/'):
+                        self.send_response(302)
+                        self.send_header('Location', self.path.replace('/moved/', '/private/'))
+                        return self.end_headers()
+                    super().do_GET()
                 def log_message(self, *words): open(sys.argv[2], 'a').write(self.path + '\\n')
             server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=sys.argv[1]))
             print(server.server_port, flush=True)

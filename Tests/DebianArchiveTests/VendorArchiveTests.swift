@@ -345,6 +345,43 @@ struct VendorArchiveTests {
             message.contains("the signature is by an expired key; get the archive's present key into "), "\(message)")
     }
 
+    @Test("an archive that asks for a name and a password gets those that apt has for it")
+    func credentials() async throws {
+        try await deb("web", "2.0", in: "flat")
+        _ = try await flat("flat", compress: [])
+        let host = debian.mirror.main.replacing("/debian", with: "")
+        try await Command("cp", ["-r", work.appending("flat").string, debian.root.appending("private").string]).run()
+        let text = """
+            # what others have
+            machine elsewhere.example.org login nobody password none
+            machine \(host)/private/other login nobody password none
+            machine \(host)/private
+              login buyer password #p@ss:w/rd%1
+
+            """
+        let machine = work.appending("machine/etc/apt/auth.conf.d")
+        try machine.makeDirectories()
+        try machine.appending("vendor.conf").replaceContents(with: text)
+        let mirror = Mirror(main: debian.mirror.main, credentials: .ofMachine(root: work.appending("machine")))
+        let client = ArchiveClient(
+            mirror: mirror, cache: debian.cache, keyring: Keyring(debian.signer.keyring), now: { Int64(time(nil)) })
+        let manifest = try manifest(yaml("\(host)/private", suite: "./"), install: "web")
+        let lock = try await Lock.resolve(manifest, from: client)
+        try await PackageCache(work.appending("packages")).fetch(
+            lock.packages, from: PackageSources(mirror: mirror, archives: manifest.distribution.archives))
+        #expect(lock.packages.contains { $0.name == "web" && $0.version == "2.0" })
+        #expect(!lock.text.contains("buyer"))
+        // Who has none is refused, and so is who has some for another path.
+        for uri in ["\(host)/private", "\(host)/moved"] {
+            let refused = await message(try self.manifest(yaml(uri, suite: "./"), install: "web"))
+            #expect(refused.contains("401") && !refused.contains("buyer"), "\(refused)")
+        }
+        try work.appending("apt/etc/apt").makeDirectories()
+        try work.appending("apt/etc/apt/auth.conf").replaceContents(with: text)
+        let apt = try await apt([line("\(host)/private", "./")], ["web"])
+        #expect(apt.contains("web=2.0"))
+    }
+
     @Test("a product below a suite of Debian's name is taken by the names that vendors give it, and no other suite is")
     func productSuite() async throws {
         let uri = try await reprepro([try await deb("web", "2.0", in: "debs")])
@@ -425,7 +462,8 @@ struct VendorArchiveTests {
         try await deb("web", "0.5+local1", "Homepage: https://example.org", in: "own")
         #expect(throws: DebianArchiveFault.self) { try cache.checkLocal(lock, of: manifest) }
         // Built again, it is the new one that is locked, also where all others are kept.
-        #expect(try await self.lock(manifest, replacing: lock, updating: ["kernel"]).packages.last?.digest != web.digest)
+        #expect(
+            try await self.lock(manifest, replacing: lock, updating: ["kernel"]).packages.last?.digest != web.digest)
     }
 
     @Test("package files that cannot be in the image are named")
