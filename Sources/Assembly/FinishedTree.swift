@@ -44,7 +44,8 @@ struct FinishedTree {
     /// Files that record how the tree came to be instead of what it is.
     private static let traces: Set<String> = [
         "etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
-        "etc/hostname", "etc/resolv.conf", "etc/mtab", "etc/ld.so.cache~", "etc/machine-id",
+        "etc/hostname", "etc/resolv.conf", "etc/.resolv.conf.systemd-resolved.bak", "etc/mtab", "etc/ld.so.cache~",
+        "etc/machine-id",
         "etc/apt/apt.conf.d/01autoremove",
         "root/.bash_history",
     ]

@@ -113,7 +113,10 @@ package struct DependencySolver {
         if let both = request.install.first(where: refused.contains) {
             throw DebianArchiveFault(
                 .unsatisfiable, "'\(both)' is both in packages.install and in packages.remove",
-                at: request.placeOfRefusal(both), remedy: "take it out of one of them")
+                at: request.placeOfRefusal(both),
+                remedy:
+                    "take it out of one of them; below 'install', '- !remove \(both)' drops what an included manifest has"
+            )
         }
         let base = candidates.base.filter { !refused.contains($0) }
         let roots = base + request.install

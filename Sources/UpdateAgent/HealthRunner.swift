@@ -13,6 +13,8 @@ public struct HealthRunner: Sendable {
     private static let pause = 0.5
     /// One look takes at most this long, so that a check that hangs once gets another chance.
     private static let lookSeconds = 20
+    /// The most seconds that a slow machine gives a check: less than a boot that is being counted has beside its longest one.
+    private static let mostPatience = 600
 
     private let settings: AgentSettings
     private let host: Host
@@ -29,11 +31,13 @@ public struct HealthRunner: Sendable {
     public func run(note: @escaping @Sendable (String) -> Void) -> HealthReport {
         let checks = settings.health
         let results = Results(count: checks.count)
+        let patience = host.paths.patience
+        if patience > 1 { note("this machine is slow: each check has \(patience) times as long") }
         let group = DispatchGroup()
         let queue = DispatchQueue(label: "io.ballast.health", attributes: .concurrent)
         for (position, check) in checks.enumerated() {
             queue.async(group: group) {
-                let outcome = Self.outcome(of: check)
+                let outcome = Self.outcome(of: check, patience: patience)
                 results.put(outcome, at: position)
                 note("\(check.name): " + (outcome.problem ?? "holds") + " (\(outcome.seconds) s)")
             }
@@ -51,16 +55,18 @@ public struct HealthRunner: Sendable {
         var all: [HealthReport.Outcome] { outcomes.withLock { $0.compactMap { $0 } } }
     }
 
-    private static func outcome(of check: HealthCheck) -> HealthReport.Outcome {
+    /// - Parameter patience: how many times its time a check may take, up to `mostPatience` seconds more.
+    private static func outcome(of check: HealthCheck, patience: Int) -> HealthReport.Outcome {
+        let limit = min(check.timeout * patience, check.timeout + mostPatience)
         let start = ContinuousClock.now
         while true {
-            let left = check.timeout - Int((ContinuousClock.now - start).components.seconds)
-            let problem = HealthProbe(patience: max(1, min(left, lookSeconds))).problem(check.probe)
+            let left = limit - Int((ContinuousClock.now - start).components.seconds)
+            let problem = HealthProbe(patience: max(1, min(left, lookSeconds * patience))).problem(check.probe)
             let seconds = (ContinuousClock.now - start).components.seconds
             guard let problem else { return HealthReport.Outcome(name: check.name, problem: nil, seconds: seconds) }
-            if seconds >= Int64(check.timeout) {
+            if seconds >= Int64(limit) {
                 return HealthReport.Outcome(
-                    name: check.name, problem: "\(problem), after \(check.timeout) s", seconds: seconds)
+                    name: check.name, problem: "\(problem), after \(limit) s", seconds: seconds)
             }
             usleep(UInt32(pause * 1_000_000))
         }

@@ -1,3 +1,4 @@
+import FileIO
 public import SystemPackage
 
 /// Where the agent finds and keeps its files.
@@ -28,6 +29,15 @@ public struct HostPaths: Sendable {
     var staging: FilePath { state.appending("staging.json") }
     /// Where the image's supervisor listens for the outcome of a boot.
     var verdict: FilePath { prefix.appending("dev/virtio-ports/io.ballast.verdict") }
+
+    /// How many times as long as elsewhere everything takes here, from 1 to 100, where the machine says so: an emulator by
+    /// the credential `ballast.health_patience` (systemd.system-credentials(7)).
+    var patience: Int {
+        let file = prefix.appending("run/credentials/@system/ballast.health_patience")
+        guard let text = try? file.contents(limit: 16) else { return 1 }
+        let number = Int(String(decoding: text, as: UTF8.self).filter { !$0.isWhitespace }) ?? 1
+        return min(max(number, 1), 100)
+    }
 
     /// The report of the health checks that `version` failed.
     func healthReport(of version: String) -> FilePath { file(version, "json", in: "health") }

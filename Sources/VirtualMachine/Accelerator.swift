@@ -22,6 +22,15 @@ public enum Accelerator: String, Sendable, CaseIterable {
         }
     }
 
+    /// What the guest's agent is told of the machine (`ballast.health_patience`): checks have the time that a processor needs
+    /// for them, and an emulated one needs about ten times as much.
+    var credentials: [String: [UInt8]] {
+        switch self {
+        case .auto, .tcg: ["ballast.health_patience": Array("10".utf8)]
+        case .kvm: [:]
+        }
+    }
+
     /// Tries whether the firmware at `firmware` runs under KVM, for at most a few seconds: `/dev/kvm` may open and its guests still die, as
     /// they do where the machine is itself a guest without nested virtualisation.
     ///

@@ -153,6 +153,7 @@ public struct VirtualMachine: Sendable {
                 "-device", "i6300esb", "-serial", serial,
             ]
         if endsAtReboot { arguments.append("-no-reboot") }
+        let credentials = credentials.merging(accelerator.credentials) { own, _ in own }
         for (name, value) in credentials.sorted(by: { $0.key < $1.key }) {
             let text = Base64.text(of: value)
             arguments += ["-smbios", "type=11,value=io.systemd.credential.binary:\(name)=\(text)"]

@@ -157,6 +157,14 @@ extension RealImages {
             try await Self.add(
                 "names", "mkdir -p 'usr/lib/odd/a b'; echo x >'usr/lib/odd/a b/ünïcode $HOME'", to: &build,
                 in: work.path)
+            // As postfix makes its settings of the machine's name, and as ucf(1) reads how dpkg settles what differs.
+            try await Self.add(
+                "named",
+                """
+                mkdir etc; echo brought >etc/odd.conf; echo /etc/odd.conf >DEBIAN/conffiles
+                printf '#!/bin/sh\necho found >/etc/odd.conf\n' >DEBIAN/preinst
+                printf '#!/bin/sh\n{ hostname; cat /etc/hostname /etc/resolv.conf; echo "$DPKG_FORCE"; } >/usr/lib/named\n' >DEBIAN/postinst
+                """, to: &build, in: work.path)
             // An essential package, configured long before, waits for such files.
             try await Self.add(
                 "shell",
@@ -168,6 +176,12 @@ extension RealImages {
                 #expect(try tree.contents(of: "usr/lib/odd/file") == Array("other\n".utf8))
                 #expect(try tree.contents(of: "usr/lib/odd/file.original") == Array("original\n".utf8))
                 #expect(tree["usr/lib/odd/a b/ünïcode $HOME"] != nil)
+                let named = String(decoding: try tree.contents(of: "usr/lib/named"), as: UTF8.self).split(
+                    separator: "\n")
+                #expect(named.count == 3 && named.prefix(2) == ["localhost", "localhost"], "\(named)")
+                #expect(named.last?.split(separator: ",").contains("confdef") == true, "\(named)")
+                #expect(try tree.contents(of: "etc/odd.conf") == Array("found\n".utf8))
+                #expect(tree["etc/hostname"] == nil && tree["etc/.resolv.conf.systemd-resolved.bak"] == nil)
                 #expect(tree["usr/lib/odd"]?.permissions == 0o2750)
                 let database = "usr/lib/sysimage/dpkg"
                 let diversions = String(decoding: try tree.contents(of: "\(database)/diversions"), as: UTF8.self)

@@ -153,8 +153,10 @@ struct RefusalTests {
         let message = await fault(of: build)
         let left = try small.directoryEntries()
         try await Command("umount", [small.string]).run()
-        #expect(message.contains("No space left on device; free space on the file system of '\(small)"), "\(message)")
-        #expect(left == [])
+        #expect(message.contains("No space left on device"), "\(message)")
+        #expect(message.contains("; free space on the file system of '\(small)"), "\(message)")
+        // Which write is the first without room is chance: a program's leaves its log.
+        #expect(left.filter { !$0.hasSuffix(".log") } == [])
         try expectNothing(in: output)
     }
 

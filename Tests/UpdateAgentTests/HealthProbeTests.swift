@@ -11,9 +11,15 @@ import UpdateAgent
 
 @Suite("Health probes")
 struct HealthProbeTests {
-    func report(_ checks: [JSONValue]) async throws -> HealthReport {
+    /// - Parameter patience: what the machine says of itself.
+    func report(_ checks: [JSONValue], patience: String? = nil) async throws -> HealthReport {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path, publishing: [])
+        if let patience {
+            let credentials = host.directory.appending("run/credentials/@system")
+            try credentials.makeDirectories()
+            try credentials.appending("ballast.health_patience").replaceContents(with: patience)
+        }
         let settings = try host.settings { $0["health"] = .array(checks) }
         let machine = Host(
             paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.0"), bootIdentifier: "",
@@ -53,5 +59,14 @@ struct HealthProbeTests {
         // A server that never falls silent would keep its check for half a minute.
         #expect(report.outcomes.allSatisfy { $0.seconds < 15 })
         withExtendedLifetime(server) {}
+    }
+    @Test("a machine that calls itself slow gives checks more time, and one that says nothing of use does not")
+    func patience() async throws {
+        let sick: [JSONValue] = [["name": "sick", "timeout_seconds": 1, "command": ["/bin/false"]]]
+        for (text, seconds) in [("3\n", 3), ("0", 1), ("-4", 1), ("many", 1), ("", 1)] {
+            let outcome = try #require(try await report(sick, patience: text).outcomes.first)
+            #expect(outcome.problem?.hasSuffix(", after \(seconds) s") == true, "\(text): \(outcome)")
+            #expect(outcome.seconds >= Int64(seconds))
+        }
     }
 }

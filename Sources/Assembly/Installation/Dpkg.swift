@@ -14,10 +14,11 @@ struct Dpkg {
     /// Shows the sandbox the package files that it unpacks.
     private static let archives = "/run/packages"
 
-    /// The database on a disk that is thrown away needs no flushing, and of a configuration file that is there already, by a
-    /// script of another package, dpkg keeps what is there, as without anybody to ask.
+    /// The database on a disk that is thrown away needs no flushing. Nobody is there to ask about a configuration file that
+    /// another package's script has made: dpkg does what it would do by itself, and where it has no such answer it keeps the
+    /// file. ucf(1) reads both from DPKG_FORCE; by the second alone it leaves a `.ucf-dist` beside a file that is the same.
     private var command: [String] {
-        ["/usr/bin/dpkg", "--status-fd", "3", "--no-debsig", "--force-unsafe-io", "--force-confold"]
+        ["/usr/bin/dpkg", "--status-fd", "3", "--no-debsig", "--force-unsafe-io", "--force-confdef", "--force-confold"]
             + excludedPaths.dpkgOptions
     }
 

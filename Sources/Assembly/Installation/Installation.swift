@@ -64,6 +64,7 @@ struct Installation {
         let database = PackageDatabase(root: directory)
         try database.create()
         let bootstrap = try placeBase(staged, in: directory, database)
+        try nameMachine(in: directory)
         let accounts = try Accounts(
             users: "usr/share/base-passwd/passwd.master", groups: "usr/share/base-passwd/group.master", in: directory)
 
@@ -110,6 +111,15 @@ struct Installation {
         let finished = try await result
         try clock.end("configure")
         return finished
+    }
+
+    /// Makes the files that a Debian machine has before anything is installed on it (debootstrap(8) copies its own machine's),
+    /// and that scripts ask for its name. They are not part of the image.
+    private func nameMachine(in directory: RootDirectory) throws(AssemblyFault) {
+        for (path, text) in [("etc/hostname", Sandbox.hostName + "\n"), ("etc/resolv.conf", "")]
+        where try !directory.exists(path) {
+            try directory.replaceFile(path, with: text)
+        }
     }
 
     /// Gives debconf the answers, and says whether there is a debconf already.

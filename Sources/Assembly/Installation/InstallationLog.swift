@@ -53,6 +53,14 @@ struct InstallationLog: Sendable {
         return Int64(lines.split(separator: "\n").count { $0.hasPrefix("processing: configure: ") })
     }
 
+    /// Whether a program that began at `start`, or dpkg of it, has written `words`.
+    func says(_ words: String, since start: Position) throws(AssemblyFault) -> Bool {
+        try attempt("cannot read the build's log") {
+            try Self.tail(of: text, after: start.text).contains(words)
+                || Self.tail(of: status, after: start.status).contains(words)
+        }
+    }
+
     /// The failure of a program that began at `start`: where dpkg named a package, it and what of it failed come first, then
     /// what was said, then where all is.
     ///

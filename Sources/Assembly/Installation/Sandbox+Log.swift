@@ -46,10 +46,12 @@ extension Sandbox {
                 cause: Errno.noSpace)
         }
         let name = FilePath(program.first ?? "").lastComponent?.string ?? "it"
+        // dpkg makes some room again before it ends.
+        let wasFull = try log.says("\(Errno.noSpace)", since: start)
         throw try log.failure(
             status.map { "cannot \(what): \(name) ended with status \($0)" }
                 ?? "cannot \(what): nothing was said for \(Self.longestSilence / 60) minutes", since: start,
-            remedy: remedy)
+            remedy: wasFull ? RootDirectory.roomRemedy(root) : remedy)
     }
 
     /// Returns when the log has not grown for too long.

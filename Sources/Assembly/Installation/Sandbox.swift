@@ -58,6 +58,10 @@ struct Sandbox {
         return library
     }
 
+    /// The name of the machine that scripts see. Some write it into configuration files, and what reads those refuses a
+    /// machine without a name.
+    static let hostName = "localhost"
+
     // No CAP_MKNOD: in a user namespace no device can be made, and the image must be the same.
     private static let capabilities = [
         "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
@@ -67,7 +71,7 @@ struct Sandbox {
     private func bubblewrap(_ library: FilePath?) -> [String] {
         var arguments = [
             "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
-            "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "ballast",
+            "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", Self.hostName,
             "--die-with-parent", "--new-session", "--chdir", "/",
         ]
         arguments += ["--cap-drop", "ALL"] + Self.capabilities.flatMap { ["--cap-add", $0] }
