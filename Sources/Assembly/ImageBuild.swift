@@ -211,7 +211,7 @@ public struct ImageBuild: Sendable {
         return .init(path: path, size: Int64(bytes.count), digest: SHA256Digest(of: bytes))
     }
 
-    /// The accounts of `found` that the lock does not have, by name.
+    /// The accounts of `found` that the lock does not have, or not with these numbers, by name.
     private func newAccounts(_ found: LockedAccounts) -> [String] {
         let users = found.users.filter { lock.accounts.users[$0.key] != $0.value }.keys
         let groups = found.groups.filter { lock.accounts.groups[$0.key] != $0.value }.keys
@@ -222,7 +222,7 @@ public struct ImageBuild: Sendable {
         let new = newAccounts(found)
         guard isLocked, !new.isEmpty else { return }
         throw AssemblyFault(
-            .invalidRequest, "the lock has no numbers for the accounts \(new.joined(separator: ", "))",
+            .invalidRequest, "the lock does not have the numbers of the accounts \(new.joined(separator: ", "))",
             at: .path(lockPath.string), remedy: "build once without --locked, and commit the lock")
     }
 
@@ -248,7 +248,7 @@ public struct ImageBuild: Sendable {
                 throw DebianArchiveFault(.lockStale, "the lock changed during the build", at: .path(lockPath.string))
             }
             let digest = try lock.write(to: lockPath)
-            note("\(lockPath): has the numbers of \(new.count) more accounts now; commit it")
+            note("\(lockPath): has the numbers of \(new.count) accounts that it did not have; commit it")
             return digest
         } catch {
             throw AssemblyFault(

@@ -86,7 +86,8 @@ package struct TreeDifferences {
         }
         throw AssemblyFault(
             .configuration,
-            "\(paths.count) paths differ between two runs:" + lines.joined() + (paths.count > 200 ? "\n  …" : ""),
+            "\(paths.count) path\(paths.count == 1 ? " differs" : "s differ") between two runs:" + lines.joined()
+                + (paths.count > 200 ? "\n  …" : ""),
             remedy: "have each host make them, with 'first_boot' in the manifest, or leave the package out")
     }
 }

@@ -69,6 +69,9 @@ struct Candidates {
         let there = indices.flatMap { index in
             index.entries.filter { $0.name == name }.map { "\($0.version) (\(index.suite))" }
         }
+        if there.isEmpty, let fault = indices.lazy.compactMap({ $0.odd[name] }).first {
+            return unusable(name, fault, at: place)
+        }
         let what =
             switch choice {
             case .version(let version): "no suite has '\(name)' \(version)"
@@ -82,6 +85,12 @@ struct Candidates {
             remedy: there.isEmpty
                 ? "correct it, or 'distribution.suites' and 'distribution.archives'"
                 : "there is \(there.prefix(8).joined(separator: ", "))")
+    }
+
+    private static func unusable(_ name: String, _ fault: DebianArchiveFault, at place: Place?) -> DebianArchiveFault {
+        DebianArchiveFault(
+            .malformed, "the archive's entry of '\(name)' cannot be used", at: place,
+            remedy: "tell whoever runs the archive", cause: fault)
     }
 
     subscript(name: String) -> PackageIndex.Entry? { entries[name]?.entry }
@@ -101,9 +110,7 @@ struct Candidates {
     func require(_ names: [String], place: (String) -> Place?) throws(DebianArchiveFault) {
         let faults = names.filter { entries[$0] == nil }.map { name in
             if let fault = odd[name] {
-                return DebianArchiveFault(
-                    .malformed, "the archive's entry of '\(name)' cannot be used", at: place(name),
-                    remedy: "tell whoever runs the archive", cause: fault)
+                return Self.unusable(name, fault, at: place(name))
             }
             return DebianArchiveFault(
                 .unknownPackage, "the suites have no package '\(name)'", at: place(name),

@@ -440,6 +440,9 @@ struct VendorArchiveTests {
                 .hasPrefix(
                     "image.yaml:3:22: the archive's entry of 'nosum' cannot be used: "))
         #expect(
+            await message(try manifest(yaml(uri, suite: "./"), install: "nosum=1"))
+                .hasPrefix("image.yaml:3:22: the archive's entry of 'nosum' cannot be used: "))
+        #expect(
             await message(try manifest(yaml(uri, suite: "./"), install: "twice")).contains(
                 "the archive's entry of 'twice'"))
     }

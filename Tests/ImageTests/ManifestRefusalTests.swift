@@ -30,16 +30,27 @@ extension RealImages {
     @Suite("Manifests that their packages refuse", InstalledPackages(), .timeLimit(.minutes(120)))
     struct ManifestRefusalTests {
         /// What a build says of the shipped manifest with `additions`, once its packages are installed.
-        private func fault(additions: String, agent: AgentExecutables? = nil) async throws -> String {
+        ///
+        /// - Parameters:
+        ///   - script: the file `script` beside the manifest.
+        ///   - silence: for how many seconds scripts may say nothing.
+        private func fault(
+            additions: String, agent: AgentExecutables? = nil, script: String? = nil, silence: Int? = nil
+        ) async throws -> String {
             let packages = try #require(InstalledPackages.current)
             let work = try TemporaryDirectory()
+            if let script {
+                try work.path.appending("script").replaceContents(
+                    with: script, permissions: FilePermissions(rawValue: 0o755))
+            }
             let manifest = work.path.appending("image.yaml")
             let include = TestImage.repository.appending("manifests/containerd.yaml")
             try manifest.replaceContents(with: "include: [\(include)]\n\(additions)")
-            let build = ImageBuild(
+            var build = ImageBuild(
                 manifest: try Manifest.load(manifest), lock: packages.build.lock, lockPath: packages.build.lockPath,
                 version: "1.0.0", cache: packages.build.cache, agent: agent ?? packages.build.agent,
                 output: work.path.appending("out"))
+            if let silence { build.surroundings.longestSilence = silence }
             var installed = packages.installed
             let (upper, lower) = (work.path.appending("upper"), installed.root)
             installed.root = work.path.appending("root")
@@ -69,6 +80,16 @@ extension RealImages {
         func nothingWrong() async throws {
             let message = try await fault(additions: "health: [{name: unit, unit: containerd.service}]\n")
             #expect(message == "it was built")
+        }
+
+        @Test("a script that neither ends nor says anything is ended, with what it started")
+        func hangingScript() async throws {
+            let message = try await fault(
+                additions: "scripts: [script]\n", script: "#!/bin/sh\necho began\nsleep 86399 & sleep 86399\n",
+                silence: 3)
+            #expect(message.contains("nothing was said for 3 s") && message.contains("\n  began"), "\(message)")
+            let sleeping = try await Command("pgrep", ["-f", "^sleep 86399$"]).outcome()
+            #expect(sleeping.outputText == "")
         }
 
         @Test("a unit that no package has is refused by name")

@@ -5,9 +5,6 @@ import SystemPackage
 
 /// Programs that may run long and say much: dpkg with the maintainer scripts, and the manifest's own scripts.
 extension Sandbox {
-    /// For how long nothing may be written to the log before what runs counts as hanging, in seconds.
-    private static let longestSilence = 1800
-
     /// With less than these bytes a file system is full.
     private static let leastRoom: Int64 = 1 << 20
 
@@ -29,7 +26,7 @@ extension Sandbox {
             status = try await withThrowingTaskGroup(of: Int?.self) { group in
                 group.addTask { try await command.outcome().status }
                 group.addTask {
-                    try await Self.watch(log, from: start, grown)
+                    try await Self.watch(log, from: start, longestSilence: surroundings.longestSilence, grown)
                     return nil
                 }
                 defer { group.cancelAll() }
@@ -50,13 +47,13 @@ extension Sandbox {
         let wasFull = try log.says("\(Errno.noSpace)", since: start)
         throw try log.failure(
             status.map { "cannot \(what): \(name) ended with status \($0)" }
-                ?? "cannot \(what): nothing was said for \(Self.longestSilence / 60) minutes", since: start,
+                ?? "cannot \(what): nothing was said for \(surroundings.longestSilence) s", since: start,
             remedy: wasFull ? RootDirectory.roomRemedy(root) : remedy)
     }
 
     /// Returns when the log has not grown for too long.
     private static func watch(
-        _ log: InstallationLog, from start: InstallationLog.Position,
+        _ log: InstallationLog, from start: InstallationLog.Position, longestSilence: Int,
         _ grown: (InstallationLog.Position) throws(AssemblyFault) -> Void
     ) async throws {
         var last = start

@@ -3,10 +3,12 @@ import Fault
 import FileIO
 import SystemPackage
 
-/// What is around the programs of a build beside their tree, their environment and their arguments.
+/// What is around the programs of a build beside their tree, their environment and their arguments: time.
 public struct Surroundings: Sendable {
     /// By how many seconds its clock is ahead of the build machine's.
     public var clockOffset = 0
+    /// For how long nothing may be written to the log before what runs counts as hanging, in seconds.
+    public var longestSilence = 1800
 
     /// As usual.
     public init() {}
