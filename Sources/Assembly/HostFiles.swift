@@ -17,6 +17,8 @@ package struct HostFiles {
         let patterns: [String]
         /// The program with its arguments; empty where the service that uses the files makes them itself.
         let run: [String]
+        /// Whether each version of the image makes them anew.
+        var renew = false
         /// A directory whose symbolic links to what is removed go too, since they are named after its content.
         var namedLinks: String?
         /// An instance of a template unit that what is made needs, and the unit that starts it. A generator that looks for
@@ -85,7 +87,7 @@ package struct HostFiles {
                         instance: ("postgresql@\(version)-main.service", "postgresql@.service", "postgresql.service")))
             }
         }
-        makers += manifest.firstBoot.map { Maker(patterns: [$0.remove], run: $0.run) }
+        makers += manifest.firstBoot.map { Maker(patterns: [$0.remove], run: $0.run, renew: $0.renew) }
         self.makers = makers
         etc = manifest.etc
     }
@@ -158,7 +160,11 @@ package struct HostFiles {
         let patterns = maker.patterns.joined(separator: " ")
         // What /etc forgets with every boot is kept beside it.
         let isKept = etc == .ephemeral && maker.patterns.contains { $0.hasPrefix("/etc/") }
-        let words = ["/" + Self.script, name, isKept ? "keep" : "leave"] + maker.patterns + ["--"] + maker.run
+        let words =
+            ["/" + Self.script, name, isKept ? "keep" : "leave", maker.renew ? "renew" : "once"] + maker.patterns + [
+                "--"
+            ]
+            + maker.run
         return """
             [Unit]
             Description=Make this host's own \(Self.specifier(patterns))
@@ -177,14 +183,16 @@ package struct HostFiles {
             """
     }
 
-    /// Makes the files, unless they are there or were kept. What an attempt that was interrupted has left goes first.
+    /// Makes the files, unless they are there or were kept. What an attempt that was interrupted has left goes first, and where
+    /// they are to be renewed what another version has left.
     private static let maker = """
         #!/bin/sh
-        # first-boot NAME keep|leave PATTERN ... -- COMMAND [ARGUMENT ...]
+        # first-boot NAME keep|leave renew|once PATTERN ... -- COMMAND [ARGUMENT ...]
         set -eu
         state=/var/lib/ballast/first-boot
-        begun=$state/$1.begun kept=$state/$1 keep=$2
-        shift 2
+        begun=$state/$1.begun kept=$state/$1 made=$state/$1.version keep=$2 renew=$3
+        shift 3
+        version=$(. /usr/lib/os-release; echo "$IMAGE_VERSION")
         patterns=
         while [ "$1" != -- ]; do
           patterns="$patterns $1"
@@ -192,7 +200,7 @@ package struct HostFiles {
         done
         shift
         mkdir -p -m 0700 "$state"
-        if [ -e "$begun" ]; then
+        if [ -e "$begun" ] || { [ "$renew" = renew ] && [ "$(cat "$made" 2>/dev/null)" != "$version" ]; }; then
           rm -rf -- $patterns
         else
           for file in $patterns; do
@@ -221,6 +229,7 @@ package struct HostFiles {
           sync -f "$state"
           mv "$kept.new" "$kept"
         fi
+        echo "$version" >"$made"
         sync -f /etc
         sync -f "$state"
         rm "$begun"

@@ -76,7 +76,13 @@ extension Manifest {
                 name: try group.string("name"), gid: group.optionalInteger("gid"), members: group.strings("members"))
         }
         firstBoot = try root.map("first_boot") { entry throws(ManifestFault) in
-            FirstBoot(remove: try entry.string("remove"), run: entry.strings("run"))
+            let (run, renew) = (entry.strings("run"), try entry.bool("renew"))
+            guard !renew || !run.isEmpty else {
+                throw ManifestFault(
+                    .badValue, "'renew' is true, and there is no 'run' that would make the files anew",
+                    at: entry.node["renew"]?.origin?.place, remedy: "say under 'run' what makes them")
+            }
+            return FirstBoot(remove: try entry.string("remove"), run: run, renew: renew)
         }
         privateKeys = root.strings("private_keys")
         etc = try root.choice("etc")

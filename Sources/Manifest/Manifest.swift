@@ -239,11 +239,14 @@ extension Manifest {
         public var remove: String
         /// The program that makes them, with its arguments; empty where the service that uses them does.
         public var run: [String]
+        /// Whether each new version of the image has a host make them anew.
+        public var renew: Bool
 
-        /// Files of a pattern, and what makes them.
-        public init(remove: String, run: [String]) {
+        /// Files of a pattern, and what makes them; once on each host unless given.
+        public init(remove: String, run: [String], renew: Bool = false) {
             self.remove = remove
             self.run = run
+            self.renew = renew
         }
     }
 

@@ -185,8 +185,8 @@ extension Schema {
 
     static let firstBoot = Schema(
         doc:
-            "Files that must be another one on each host: they are removed from the image, and a host makes its own when it "
-            + "has none, which stays over updates and rollbacks. Known ones, such as the host keys of openssh-server, are "
+            "Files that must be another one on each host, or that are not the same in each build: they are removed from the "
+            + "image, and a host makes its own when it has none, which stays over updates and rollbacks. Known ones, such as the host keys of openssh-server, are "
             + "treated like this anyway.",
         kind: .list(
             of: Schema(
@@ -209,6 +209,14 @@ extension Schema {
                                 "The program that makes them, by its absolute path and with its arguments, before any service "
                                 + "starts. Without one, the service that uses them makes them itself.",
                             kind: .list(of: argument, .command), example: "[/usr/sbin/mungekey]")),
+                    Key(
+                        name: "renew",
+                        schema: Schema(
+                            doc:
+                                "Whether the first boot of another version makes them anew, after an update as after a "
+                                + "rollback: for what is made of the image's own files, such as caches. A host's keys and "
+                                + "identities are to stay.",
+                            kind: .boolean, defaultValue: .value(false), example: "true")),
                 ])),
             .keyed(by: "remove")),
         defaultValue: .value([]), example: "[{remove: /etc/munge/munge.key, run: [/usr/sbin/mungekey]}]")

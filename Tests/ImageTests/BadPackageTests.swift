@@ -87,7 +87,9 @@ extension RealImages {
             build.isChecked = true
             try await Self.add(
                 "dated",
-                "printf '#!/bin/sh\ndate +%%Y >/etc/dated.conf\nmkdir /var/lib/dated\ncat /proc/sys/kernel/random/uuid >/var/lib/dated/id\n' >DEBIAN/postinst",
+                // With an allocator that asks for the time as it starts.
+                "mkdir -p usr/lib/dated; cp /usr/lib/*/libjemalloc.so.2 usr/lib/dated/\n"
+                    + "printf '#!/bin/sh\nLD_PRELOAD=\"$LD_PRELOAD /usr/lib/dated/libjemalloc.so.2\" date +%%Y >/etc/dated.conf\nmkdir /var/lib/dated\ncat /proc/sys/kernel/random/uuid >/var/lib/dated/id\n' >DEBIAN/postinst",
                 to: &build, in: work.path)
             let message = await Self.message(of: build)
             #expect(

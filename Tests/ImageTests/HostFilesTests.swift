@@ -90,7 +90,7 @@ import Testing
         let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
         #expect(
             lines.contains(
-                #"ExecStart="/usr/lib/ballast/first-boot" "\#(name)" "leave" "/etc/munge/*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
+                #"ExecStart="/usr/lib/ballast/first-boot" "\#(name)" "leave" "once" "/etc/munge/*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
             ))
     }
 
@@ -107,10 +107,14 @@ import Testing
         #expect(own == ["etc/postgresql/17/main/conf.d/own.conf", "etc/ssh/ssh_host_ed25519_key"])
     }
 
-    /// Runs the script of the image as a host would, with its root below a directory.
-    private static func run(_ script: String, _ arguments: [String], in root: FilePath) async throws -> Int {
+    /// Runs the script of the image as a host with its root below a directory would.
+    private static func run(
+        _ script: String, _ arguments: [String], in root: FilePath, version: String = "1.0.0"
+    ) async throws -> Int {
         let file = root.appending("script")
+        try root.appending("os-release").replaceContents(with: "IMAGE_VERSION=\(version)\n")
         let text = script.replacing("/var/lib/ballast", with: "\(root)/var").replacing("sync -f /etc", with: "true")
+            .replacing("/usr/lib/os-release", with: "\(root)/os-release")
         try file.replaceContents(with: text)
         return try await Command("sh", [file.string] + arguments).outcome().status
     }
@@ -124,7 +128,7 @@ import Testing
         let etc = root.appending("etc")
         for directory in [etc, root.appending("var")] { try directory.makeDirectories() }
         let make = "date +%N >\(etc)/a.key; date +%N >\(etc)/b.pem"
-        let arguments = ["name", "keep", "\(etc)/*.key", "\(etc)/b.pem", "--", "sh", "-c", make]
+        let arguments = ["name", "keep", "once", "\(etc)/*.key", "\(etc)/b.pem", "--", "sh", "-c", make]
         func both() throws -> [String] { try ["a.key", "b.pem"].map { try etc.appending($0).text() } }
 
         #expect(try await Self.run(script, arguments, in: root) == 0)
@@ -138,12 +142,44 @@ import Testing
         // An attempt that fails halfway is not taken for done.
         let other = root.appending("other")
         try other.makeDirectories()
-        let failing = ["late", "leave", "\(other)/*", "--", "sh", "-c", "echo half >\(other)/x; exit 1"]
+        let failing = ["late", "leave", "once", "\(other)/*", "--", "sh", "-c", "echo half >\(other)/x; exit 1"]
         #expect(try await Self.run(script, failing, in: root) == 1)
         let working = [
-            "late", "leave", "\(other)/*", "--", "sh", "-c", "[ ! -e \(other)/x ] && echo whole >\(other)/x",
+            "late", "leave", "once", "\(other)/*", "--", "sh", "-c", "[ ! -e \(other)/x ] && echo whole >\(other)/x",
         ]
         #expect(try await Self.run(script, working, in: root) == 0)
         #expect(try other.appending("x").text() == "whole\n")
+    }
+    @Test("what is to be renewed is made anew by each other version, and stays over the boots of one")
+    func renewal() async throws {
+        let tree = try Self.applied(
+            "first_boot: [{remove: /var/cache/x, run: [/bin/true], renew: true}]\n", packages: [], to: [:])
+        let units = tree.sortedPaths().filter { $0.hasSuffix(".service") }
+        #expect(try units.contains { String(decoding: try tree.contents(of: $0), as: UTF8.self).contains("\"renew\"") })
+        let script = String(decoding: try tree.contents(of: "usr/lib/ballast/first-boot"), as: UTF8.self)
+        let work = try TemporaryDirectory()
+        let (root, cache) = (work.path, work.path.appending("cache"))
+        for directory in [cache, root.appending("var")] { try directory.makeDirectories() }
+        var made: [String: [String]] = [:]
+        for mode in ["once", "renew"] {
+            for version in ["1.0.0", "1.0.0", "1.1.0", "1.0.0"] {
+                let arguments = [
+                    mode, "leave", mode, "\(cache)/\(mode)", "--", "sh", "-c", "date +%N >\(cache)/\(mode)",
+                ]
+                #expect(try await Self.run(script, arguments, in: root, version: version) == 0)
+                made[mode, default: []].append(try cache.appending(mode).text())
+            }
+        }
+        #expect(Set(made["once"] ?? []).count == 1)
+        let renewed = try #require(made["renew"])
+        #expect(renewed[0] == renewed[1] && Set(renewed).count == 3)
+        // A version that cannot make them leaves nothing that counts as made.
+        let failing = [
+            "renew", "leave", "renew", "\(cache)/renew", "--", "sh", "-c", "echo half >\(cache)/renew; exit 1",
+        ]
+        #expect(try await Self.run(script, failing, in: root, version: "2.0.0") == 1)
+        let arguments = ["renew", "leave", "renew", "\(cache)/renew", "--", "sh", "-c", "echo whole >\(cache)/renew"]
+        #expect(try await Self.run(script, arguments, in: root, version: "1.0.0") == 0)
+        #expect(try cache.appending("renew").text() == "whole\n")
     }
 }

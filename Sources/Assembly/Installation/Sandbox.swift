@@ -46,7 +46,10 @@ struct Sandbox {
         package: "libfaketime",
         names: ["x86_64-linux-gnu", "aarch64-linux-gnu"].map {
             FilePath("/usr/lib/\($0)/faketime/libfaketime.so.1")
-        }, inside: "/run/libfaketime.so.1"
+        }, inside: "/run/libfaketime.so.1",
+        // Programs with an allocator of their own that asks for the time as it starts (jemalloc) would wait for libfaketime,
+        // which waits for memory; with the C library before theirs they have its allocator.
+        preloaded: "/run/libfaketime.so.1 libc.so.6"
     )
 
     /// The library that gives programs another clock, where they are to have one.
@@ -111,7 +114,7 @@ struct Sandbox {
         return Command(
             "sh",
             ["-c", script, "sh", filter.string] + names + bubblewrap(library)
-                + (library.map { _ in ["--setenv", "LD_PRELOAD", Self.fakeTime.inside] } ?? [])
+                + (library.map { _ in ["--setenv", "LD_PRELOAD", Self.fakeTime.preloaded] } ?? [])
                 + ["--"] + program, environment: environment)
     }
 
