@@ -281,6 +281,14 @@ public struct ImageBuild: Sendable {
 
     /// A directory is one build's: of two, only the last would have its `build.json`.
     private func checkOutput() throws(AssemblyFault) {
+        // The nearest directory that is there already.
+        var nearest = output.isAbsolute ? output : FilePath(".").pushing(output)
+        while !nearest.exists, nearest.removeLastComponent() {}
+        guard access(nearest.string, W_OK | X_OK) == 0 else {
+            throw AssemblyFault(
+                .invalidRequest, "the output cannot be written there", at: .path(nearest.string),
+                remedy: "name another directory with -o", cause: Errno(rawValue: errno))
+        }
         let path = output.appending("build.json")
         let own = OutputNames(directory: output, identity: identity).all
         if !path.exists, let entries = try? output.directoryEntries(),

@@ -106,11 +106,23 @@ struct Candidates {
 
     /// Refuses names that no package has.
     ///
-    /// - Parameter place: where the manifest names one.
-    func require(_ names: [String], place: (String) -> Place?) throws(DebianArchiveFault) {
+    /// - Parameters:
+    ///   - place: where the manifest names one.
+    ///   - providers: the packages that provide a name.
+    func require(
+        _ names: [String], place: (String) -> Place?, providers: (String) -> [String]
+    ) throws(DebianArchiveFault) {
         let faults = names.filter { entries[$0] == nil }.map { name in
             if let fault = odd[name] {
                 return Self.unusable(name, fault, at: place(name))
+            }
+            let real = Set(providers(name)).sorted()
+            if !real.isEmpty {
+                return DebianArchiveFault(
+                    .unknownPackage, "'\(name)' is a virtual package", at: place(name),
+                    remedy:
+                        "name one that provides it: \(real.prefix(8).joined(separator: ", "))\(real.count > 8 ? ", …" : "")"
+                )
             }
             return DebianArchiveFault(
                 .unknownPackage, "the suites have no package '\(name)'", at: place(name),

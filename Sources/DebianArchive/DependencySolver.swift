@@ -108,7 +108,7 @@ package struct DependencySolver {
 
     /// The chosen packages, sorted by name.
     package func solve(_ request: Request) throws(DebianArchiveFault) -> [LockedPackage] {
-        try candidates.require(request.install, place: request.place)
+        try candidates.require(request.install, place: request.place) { Self.providers(of: $0, in: pool) }
         let refused = Set(request.refuse)
         if let both = request.install.first(where: refused.contains) {
             throw DebianArchiveFault(

@@ -17,7 +17,7 @@ extension Lock {
         updating updates: [String]? = nil
     ) async throws(DebianArchiveFault) -> Lock {
         let kept = updates == nil ? nil : previous
-        if let kept, let updates { try require(updates, in: kept) }
+        if let kept, let updates { try require(updates, of: manifest, in: kept) }
         let sources = try sources(manifest, suites: suites, from: archive)
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
@@ -69,15 +69,17 @@ extension Lock {
         return indices.contains { $0.suite == package.suite && $0.names.contains(suite) }
     }
 
-    private static func require(_ updates: [String], in previous: Lock) throws(DebianArchiveFault) {
-        guard let stranger = updates.first(where: { name in !previous.packages.contains { $0.name == name } }) else {
-            return
-        }
+    /// Refuses names of packages that are neither locked nor asked for now.
+    private static func require(
+        _ updates: [String], of manifest: Manifest, in previous: Lock
+    ) throws(DebianArchiveFault) {
+        let known = Set(previous.packages.map(\.name) + manifest.packages.install.map { PackageRequest($0).name })
+        guard let stranger = updates.first(where: { !known.contains($0) }) else { return }
         throw DebianArchiveFault(
             .unknownPackage, "'\(stranger)' is to be updated and is not in the lock",
             remedy: Spelling.nearest(to: stranger, among: previous.packages.map(\.name)).map {
                 "did you mean '\($0)'?"
-            } ?? "name a package that the lock has; a new one comes by 'packages.install' and a new lock")
+            } ?? "name a package that the lock or 'packages.install' has")
     }
 
     /// Debian's suites, then the manifest's archives.

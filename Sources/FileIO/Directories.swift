@@ -70,6 +70,13 @@ extension FilePath {
         return String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
+    /// The absolute path of what is there, with every symbolic link followed.
+    public func resolved() throws(FileIOFault) -> FilePath {
+        guard let path = realpath(string, nil) else { throw .last("cannot resolve the path", at: self) }
+        defer { free(path) }
+        return FilePath(String(cString: path))
+    }
+
     /// Bytes that an unprivileged user can still write on the file system that holds this path.
     public func availableSpace() throws(FileIOFault) -> Int64 {
         var raw = statvfs()

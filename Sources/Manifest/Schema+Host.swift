@@ -64,7 +64,11 @@ extension Schema {
                             doc: "The full name.",
                             kind: .string(what: "text without ':' and '\"'", pattern: "[^:\"\\u0000-\\u001f]*"),
                             example: "Web server")),
-                    Key(name: "home", schema: absolutePath.documented("The home directory.", "/var/lib/web")),
+                    Key(
+                        name: "home",
+                        schema: absolutePath.documented(
+                            "The home directory, as /etc/passwd has it. It is not made: an overlay makes it, or a file below "
+                                + "/usr/lib/tmpfiles.d (tmpfiles.d(5)).", "/var/lib/web")),
                     Key(name: "shell", schema: absolutePath.documented("The login shell.", "/usr/sbin/nologin")),
                 ])),
             .keyed(by: "name")),

@@ -96,7 +96,14 @@ struct BuildCommand: AsyncParsableCommand {
     /// The cache with the lock's packages in it.
     private func packages(of lock: Lock, _ manifest: Manifest) async throws -> PackageCache {
         let cache = PackageCache(archive.cacheDirectory)
-        if let packages { try cache.add(cache.missing(of: lock.packages), fromExport: FilePath(packages)) }
+        if let packages {
+            guard FilePath(packages).exists else {
+                throw ValidationError(
+                    "--packages: there is no directory '\(packages)'; name one that 'ballast lock --export' has written"
+                )
+            }
+            try cache.add(cache.missing(of: lock.packages), fromExport: FilePath(packages))
+        }
         guard offline else { return try await archive.fetch(lock.packages, of: manifest) }
         try cache.addLocal(lock.packages, of: manifest)
         let missing = cache.missing(of: lock.packages)

@@ -120,9 +120,10 @@ struct LockCommand: AsyncParsableCommand {
         defer { progress.finish() }
         try LockExport(lock, from: cache).write(to: directory) { progress.advance(by: $0) }
         progress.finish()
+        let place = try directory.resolved()
         StandardStreams.print(
             "\(directory): \(lock.packages.count) packages, \(Progress.bytes(lock.downloadSize)); apt takes them by "
-                + "'deb [trusted=yes] file:\(directory) ./', a build by --packages \(directory)")
+                + "'deb [trusted=yes] file:\(place) ./', a build by --packages \(directory)")
     }
 
     private func readChangelogs(_ changes: inout LockChanges, _ manifest: Manifest) async throws {

@@ -139,9 +139,13 @@ struct RunCommand: AsyncParsableCommand {
                 .notStarted, "no port from 2222 on is free for SSH", remedy: "end what listens there")
         }
         machine.credentials["ssh.authorized_keys.root"] = keys
+        // ssh tries the user's own keys by itself.
+        let identity =
+            sshKey.map { "-i '\(($0.hasSuffix(".pub") ? String($0.dropLast(4)) : $0).replacing("'", with: "'\\''"))' " }
+            ?? ""
         machine.forwards.append(.init(host: port, guest: 22))
         StandardStreams.report(
-            "ballast: once the guest is up, log in with: ssh -p \(port) -o UserKnownHostsFile=/dev/null "
+            "ballast: once the guest is up, log in with: ssh \(identity)-p \(port) -o UserKnownHostsFile=/dev/null "
                 + "-o StrictHostKeyChecking=no root@127.0.0.1")
     }
 

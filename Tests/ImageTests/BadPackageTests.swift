@@ -119,6 +119,24 @@ extension RealImages {
                     "early", "printf '#!/bin/sh\\necho not yet >&2\\nexit 1\\n' >DEBIAN/preinst",
                     "the package 'early' failed: new early package pre-installation script subprocess returned error"
                 ),
+                (
+                    "network", "printf '#!/bin/sh\ngetent hosts deb.debian.org && exit 0\nexit 3\n' >DEBIAN/postinst",
+                    "the package 'network' failed: installed network package post-installation script subprocess returned error exit status 3"
+                ),
+                (
+                    "robber", "printf '#!/bin/sh\nrm -rf /usr/lib/systemd\n' >DEBIAN/postinst",
+                    "other paths of packages are gone after the packages' scripts have run; a script of 'robber' names it; mend"
+                ),
+                (
+                    "latin", "mkdir -p usr/share/latin; touch \"$(printf 'usr/share/latin/caf\\351')\"",
+                    "usr/share/latin/caf\u{FFFD}: a file name with a newline, or that is not UTF-8"
+                ),
+                (
+                    "lines",
+                    "mkdir -p d/usr/share/lines; touch \"$(printf 'd/usr/share/lines/a\\nb')\"; printf '2.0\\n' >debian-binary; "
+                        + "tar cf control.tar -C DEBIAN control; tar cf data.tar -C d .; ar rc \"$2\" debian-binary control.tar data.tar",
+                    "usr/share/lines/a\nb: a file name with a newline, or that is not UTF-8"
+                ),
             ])
         func refused(name: String, script: String, expected: String) async throws {
             let work = try TemporaryDirectory()
@@ -128,6 +146,21 @@ extension RealImages {
             let message = await Self.message(of: build)
             #expect(message.contains(expected), "\(message)")
             #expect(!FilePath("/tmp/escaped").exists)
+            #expect(!work.path.appending("out").exists)
+        }
+
+        @Test("packages that must each be there before the other are named")
+        func circular() async throws {
+            let work = try TemporaryDirectory()
+            var build = try await TestImage.build(
+                in: work.path, output: work.path.appending("out"), manifest: "base")
+            for (name, other) in [("hen", "egg"), ("egg", "hen")] {
+                try await Self.add(name, control: "Pre-Depends: \(other)\n", ":", to: &build, in: work.path)
+            }
+            let message = await Self.message(of: build)
+            #expect(message.contains("failed: pre-dependency problem"), "\(message)")
+            #expect(
+                message.contains("hen pre-depends on egg") || message.contains("egg pre-depends on hen"), "\(message)")
             #expect(!work.path.appending("out").exists)
         }
 

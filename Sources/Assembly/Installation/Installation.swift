@@ -107,6 +107,7 @@ struct Installation {
         async let result = beside()
         try await configure(nil, by: dpkg, in: directory)
         try await dpkg.audit()
+        try MissingFiles(directory: directory, excludedPaths: excludedPaths).refuse(log)
         try removeExcluded(from: directory)
         let finished = try await result
         try clock.end("configure")

@@ -28,14 +28,22 @@ struct PackageDatabase {
     /// another owner or mode.
     func specialPaths() throws(AssemblyFault) -> Set<String> {
         var paths: Set<String> = []
-        // Three lines a diversion: from, to, by which package.
-        for (index, line) in try lines(of: "diversions").enumerated() where index % 3 != 2 { paths.insert(line) }
+        for (from, to) in try diversions() { paths.formUnion([from, to]) }
         // OWNER GROUP MODE PATH
         for line in try lines(of: "statoverride") {
             let fields = line.split(separator: " ", maxSplits: 3)
             if fields.count == 4 { paths.insert(String(fields[3])) }
         }
         return paths
+    }
+
+    /// Where what is diverted goes, by the absolute path that its package says.
+    func diversions() throws(AssemblyFault) -> [String: String] {
+        // Three lines a diversion: from, to, by which package.
+        let lines = try lines(of: "diversions")
+        var diversions: [String: String] = [:]
+        for start in stride(from: 0, to: lines.count - 1, by: 3) { diversions[lines[start]] = lines[start + 1] }
+        return diversions
     }
 
     private func lines(of file: String) throws(AssemblyFault) -> [String] {

@@ -45,11 +45,13 @@ enum PlainPackageFile {
         try reader.read(
             { (bytes) throws(any Error) in
                 size += Int64(bytes.count)
+                guard size <= sizeLimit else {
+                    throw FileIOFault(
+                        .tooLarge, "the package has more than \(sizeLimit) bytes of data",
+                        at: .path(package.path.string))
+                }
                 try file.append(bytes)
             }, wrap: { $0 })
-        guard size <= sizeLimit else {
-            throw FileIOFault(.tooLarge, "the package has more than \(sizeLimit) bytes of data", at: .path(path.string))
-        }
         // A tar archive has blocks of 512 bytes, so that nothing is needed to make its end even.
         try header("data.tar", size: size).withUnsafeBytes { try file.write($0, at: start) }
     }
