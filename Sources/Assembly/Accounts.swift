@@ -1,3 +1,4 @@
+import DebianArchive
 import Fault
 
 /// The numbers of the image's users and groups, as files of the form of passwd(5) and group(5) have them.
@@ -40,7 +41,17 @@ struct Accounts: Sendable {
         _ name: String, in table: [String: UInt32], kind: String, at place: Place
     ) throws(AssemblyFault) -> UInt32 {
         if let number = UInt32(name) {
-            guard AccountNumbers.provisional.contains(number) else { return number }
+            guard AccountNumbers.provisional.contains(number) else {
+                // What the account has at the end goes with its files.
+                if LockedAccounts.numbers.contains(number), let other = table.first(where: { $0.value == number })?.key
+                {
+                    throw AssemblyFault(
+                        .invalidRequest,
+                        "\(number) is the number of the \(kind) '\(other)' while the image is built, and may be another one's at the "
+                            + "end", at: place, remedy: "name the \(kind)")
+                }
+                return number
+            }
             let range = AccountNumbers.provisional
             throw AssemblyFault(
                 .invalidRequest,

@@ -1,5 +1,6 @@
 import Fault
 import FileTree
+import Glibc
 import Manifest
 import SystemPackage
 
@@ -14,11 +15,14 @@ struct BroughtFiles {
     }
 
     private var sources: [String: Source] = [:]
+    /// Patterns of what each version has a host make anew, having removed what is there.
+    private let renewed: [String]
 
     /// The paths, without those of directories.
     var paths: Set<String> { Set(sources.filter { $0.value.kind != .directory }.keys) }
 
     init(_ manifest: Manifest) throws(AssemblyFault) {
+        renewed = manifest.firstBoot.filter(\.renew).map(\.remove)
         for overlay in manifest.overlays {
             for (path, kind) in try OverlayCopy.paths(of: overlay.directory) {
                 sources[path] = Source(place: overlay.place ?? .path(overlay.directory.string), kind: kind)
@@ -71,6 +75,20 @@ struct BroughtFiles {
             guard !VarFactory.left.contains(where: isIn) else {
                 throw fault(path, source, "only the build reads it", "take it out")
             }
+            if let pattern = renewed.first(where: { Self.covers($0, path) }) {
+                throw fault(
+                    path, source, "a host's first boot removes what '\(pattern)' of 'first_boot' covers",
+                    "choose another path, or a closer pattern")
+            }
+        }
+    }
+
+    /// Whether the pattern is of the path or of a directory that it is in.
+    private static func covers(_ pattern: String, _ path: String) -> Bool {
+        var prefix = ""
+        return path.split(separator: "/").contains { part in
+            prefix += "/" + part
+            return fnmatch(pattern, prefix, FNM_PATHNAME) == 0
         }
     }
 

@@ -64,7 +64,7 @@ struct Customization {
             sandbox.shown.append(.init(path: path, file: script.file))
             sandbox.environment = ["IMAGE_ID": identity.product, "IMAGE_VERSION": identity.version]
             do {
-                try await SandboxStubs(root: directory, work: sandbox.work).show(in: sandbox) { sandbox in
+                try await SandboxStubs(root: directory, work: sandbox.work).keepServicesDown {
                     try await sandbox.run(
                         "run the script '\(script.name)'", [path], log: log, remedy: "correct the script")
                 }
@@ -79,12 +79,19 @@ struct Customization {
 
     /// Declares the manifest's users and groups to systemd-sysusers(8).
     ///
-    /// - Parameter isNumbered: whether with the numbers that they are to have. While the tree is built those may belong to
-    ///   somebody else, until `AccountNumbers` has changed them all.
+    /// - Parameter isNumbered: whether with all numbers that they are to have. While the tree is built some may belong to
+    ///   somebody else, until `AccountNumbers` has changed them all; what is free they have from the beginning.
     private func writeAccounts(into directory: RootDirectory, isNumbered: Bool) throws(AssemblyFault) {
+        let present = try Accounts(in: directory)
+        let taken = Set(present.users.values).union(present.groups.values)
         var lines: [String] = []
         func quoted(_ text: String?) -> String { text.map { "\"\($0)\"" } ?? "-" }
-        func shown(_ number: Int?) -> String { number.flatMap { isNumbered ? String($0) : nil } ?? "-" }
+        func shown(_ number: Int?) -> String {
+            guard let number, isNumbered || UInt32(exactly: number).map({ !taken.contains($0) }) == true else {
+                return "-"
+            }
+            return String(number)
+        }
         for group in manifest.groups {
             lines.append("g \(group.name) \(shown(group.gid))")
             lines += group.members.map { "m \($0) \(group.name)" }

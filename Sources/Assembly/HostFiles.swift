@@ -66,7 +66,10 @@ package struct HostFiles {
         // The database has the time at which it was made. As in the package's own script, mail without aliases is no failure.
         "postfix": Maker(
             patterns: ["/etc/aliases.db"],
-            run: ["/bin/sh", "-c", "/usr/bin/newaliases || echo 'newaliases has failed: mail goes on without aliases'"]),
+            run: [
+                "/bin/sh", "-c", "/usr/bin/newaliases || echo 'newaliases has failed: mail goes on without aliases'",
+            ],
+            renew: true),
         "rabbitmq-server": Maker(patterns: ["/var/lib/rabbitmq/.erlang.cookie"], run: []),
         "ssl-cert": Maker(
             patterns: ["/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem"],
@@ -200,7 +203,12 @@ package struct HostFiles {
         done
         shift
         mkdir -p -m 0700 "$state"
-        if [ -e "$begun" ] || { [ "$renew" = renew ] && [ "$(cat "$made" 2>/dev/null)" != "$version" ]; }; then
+        if [ "$renew" = renew ] && [ "$(cat "$made" 2>/dev/null)" != "$version" ]; then
+          # From here on what is there counts for nothing, whatever becomes of this boot.
+          : >"$begun"
+          sync -f "$state"
+        fi
+        if [ -e "$begun" ]; then
           rm -rf -- $patterns
         else
           for file in $patterns; do
@@ -227,7 +235,8 @@ package struct HostFiles {
             cp -a -T "$file" "$kept.new$file"
           done
           sync -f "$state"
-          mv "$kept.new" "$kept"
+          # Where the command has made nothing, the next boot tries again.
+          rmdir "$kept.new" 2>/dev/null || mv "$kept.new" "$kept"
         fi
         echo "$version" >"$made"
         sync -f /etc

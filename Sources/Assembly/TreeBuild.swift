@@ -111,7 +111,7 @@ package struct TreeBuild {
             lock.packages.contains { $0.name == package.name && $0.isBuildOnly }
         }.map(\.databaseName)
         guard !names.isEmpty else { return }
-        try await SandboxStubs(root: RootDirectory(sandbox.root), work: sandbox.work).show(in: sandbox) { sandbox in
+        try await SandboxStubs(root: RootDirectory(sandbox.root), work: sandbox.work).keepServicesDown {
             try await sandbox.run(
                 "remove the packages of 'packages.build_only'",
                 ["/usr/bin/dpkg", "--status-fd", "3", "--purge", "--force-depends", "--"] + names, log: log,

@@ -314,7 +314,7 @@ extension Schema {
             "Programs of the build machine, relative to the manifest that names them, that run as root in the image's tree once "
             + "its packages are configured and overlays and files are there: in this order, without network, with "
             + "`IMAGE_ID`, `IMAGE_VERSION` and `SOURCE_DATE_EPOCH` in their environment. What they do has to be the same each "
-            + "time.",
+            + "time. One that says nothing for 30 minutes is ended.",
         kind: .list(of: Schema(doc: "", kind: .localPath(.existingFile)), .union), defaultValue: .value([]),
         example: "[prepare.sh]")
 

@@ -61,20 +61,22 @@ extension VirtualMachine {
 
     /// Boots and waits until the guest reports on the verdict port.
     ///
-    /// - Parameter timeout: how long the guest may take.
+    /// - Parameter timeout: how long the guest may take; unless given five minutes under KVM, and otherwise an hour, since an
+    ///   emulated guest gives its health checks so much more time.
     /// - Returns: the guest's report: `boot-complete PRODUCT VERSION`.
     /// - Throws: `noVerdict` with the console's last lines, or `failed` with what the guest said.
     public func verdict(
-        timeout: Duration, note: @escaping @Sendable (String) -> Void
+        timeout: Duration?, note: @escaping @Sendable (String) -> Void
     ) async throws(VirtualMachineFault) -> String {
         try await supervised { try await awaitVerdict(timeout: timeout, note: note) }
     }
 
-    private func awaitVerdict(timeout: Duration, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
+    private func awaitVerdict(timeout: Duration?, note: (String) -> Void) async throws(VirtualMachineFault) -> String {
         let work = try Self.workDirectory()
         let geometry = try await prepareDisk(work: work.path)
         let choice = try await chooseAccelerator()
         if let text = choice.note { note(text) }
+        let timeout = timeout ?? .seconds(choice.accelerator == .kvm ? 300 : 3600)
         let console = console ?? work.path.appending("console.log")
         let report = work.path.appending("verdict")
         var machine = self

@@ -91,7 +91,9 @@ struct RunCommand: AsyncParsableCommand {
     var verdict = false
 
     @Option(
-        help: ArgumentHelp("How long the guest may take with --verdict: 300 where not given.", valueName: "seconds"))
+        help: ArgumentHelp(
+            "How long the guest may take with --verdict: 300 where not given, and 3600 without KVM.",
+            valueName: "seconds"))
     var timeout: Int?
     @OptionGroup var common: CommonOptions
 
@@ -123,7 +125,7 @@ struct RunCommand: AsyncParsableCommand {
         if ssh { try offerSSH(&machine) }
         if verdict {
             let started = ContinuousClock.now
-            let report = try await machine.verdict(timeout: .seconds(timeout ?? 300)) {
+            let report = try await machine.verdict(timeout: timeout.map { .seconds($0) }) {
                 StandardStreams.report("ballast: \($0)")
             }
             StandardStreams.print("\(report) after \(Int((ContinuousClock.now - started) / .seconds(1))) s")

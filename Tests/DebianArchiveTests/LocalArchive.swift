@@ -61,7 +61,7 @@ final class LocalArchive {
             line.append(byte)
         }
         let base = "http://127.0.0.1:\(String(decoding: line, as: UTF8.self))"
-        mirror = Mirror(main: "\(base)/debian")
+        mirror = Mirror(main: "\(base)/debian", credentials: AptCredentials())
     }
 
     deinit { try? input.fileHandleForWriting.close() }

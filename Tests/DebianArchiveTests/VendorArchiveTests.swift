@@ -132,9 +132,9 @@ struct VendorArchiveTests {
     }
 
     /// The sentence and the place of what locking fails with, without this test's directory.
-    private func message(_ manifest: Manifest) async -> String {
+    private func message(_ manifest: Manifest, from client: ArchiveClient? = nil) async -> String {
         do {
-            _ = try await lock(manifest)
+            _ = try await Lock.resolve(manifest, from: client ?? debian.client(at: Int64(time(nil))))
             return "no fault"
         } catch { return "\(error)".replacing(work.string + "/", with: "") }
     }
@@ -371,10 +371,20 @@ struct VendorArchiveTests {
             lock.packages, from: PackageSources(mirror: mirror, archives: manifest.distribution.archives))
         #expect(lock.packages.contains { $0.name == "web" && $0.version == "2.0" })
         #expect(!lock.text.contains("buyer"))
-        // Who has none is refused, and so is who has some for another path.
-        for uri in ["\(host)/private", "\(host)/moved"] {
-            let refused = await message(try self.manifest(yaml(uri, suite: "./"), install: "web"))
-            #expect(refused.contains("401") && !refused.contains("buyer"), "\(refused)")
+        // Who has none is refused, and so is who has some for another path, or wrong ones: nobody is told any.
+        func refused(_ uri: String, _ credentials: AptCredentials) async throws -> String {
+            let mirror = Mirror(main: debian.mirror.main, credentials: credentials)
+            let client = ArchiveClient(
+                mirror: mirror, cache: debian.cache, keyring: Keyring(debian.signer.keyring), now: { Int64(time(nil)) })
+            return await message(try self.manifest(yaml(uri, suite: "./"), install: "web"), from: client)
+        }
+        let wrong = AptCredentials(parsing: text.replacing("password #p@ss", with: "password #other"))
+        for (uri, credentials) in [
+            ("\(host)/private", AptCredentials()), ("\(host)/moved", mirror.credentials), ("\(host)/private", wrong),
+        ] {
+            let message = try await refused(uri, credentials)
+            #expect(message.contains("401"), "\(message)")
+            #expect(!["buyer", "#other", "%23other", "#p@ss"].contains(where: message.contains), "\(message)")
         }
         try work.appending("apt/etc/apt").makeDirectories()
         try work.appending("apt/etc/apt/auth.conf").replaceContents(with: text)

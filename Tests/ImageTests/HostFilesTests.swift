@@ -139,6 +139,15 @@ import Testing
         #expect(try await Self.run(script, arguments, in: root) == 0)
         #expect(try both() == first, "what was kept came back")
 
+        // A command that has made nothing is run again, once there is something to make.
+        let late = [
+            "idle", "keep", "once", "\(etc)/late", "--", "sh", "-c", "[ ! -e \(etc)/cause ] || echo made >\(etc)/late",
+        ]
+        #expect(try await Self.run(script, late, in: root) == 0)
+        try etc.appending("cause").replaceContents(with: "")
+        #expect(try await Self.run(script, late, in: root) == 0)
+        #expect(try etc.appending("late").text() == "made\n")
+
         // An attempt that fails halfway is not taken for done.
         let other = root.appending("other")
         try other.makeDirectories()

@@ -82,6 +82,22 @@ extension RealImages {
             #expect(message == "it was built")
         }
 
+        @Test("a script may replace programs, starts no service, and sees the numbers that the manifest gives")
+        func script() async throws {
+            let script = """
+                #!/bin/sh
+                set -eux
+                for program in /usr/bin/journalctl /usr/sbin/depmod; do mv $program /usr/old; mv /usr/old $program; done
+                status=0; /usr/sbin/policy-rc.d || status=$?
+                [ $status = 101 ]
+                rm /usr/sbin/policy-rc.d
+                [ "$(id -u web):$(id -g web)" = 1990:1990 ]
+                """
+            let message = try await fault(
+                additions: "users: [{name: web, uid: 1990}]\nscripts: [script]\n", script: script)
+            #expect(message == "it was built")
+        }
+
         @Test("a script that neither ends nor says anything is ended, with what it started")
         func hangingScript() async throws {
             let message = try await fault(
@@ -143,6 +159,11 @@ extension RealImages {
                     "files: [{path: /etc/foo, content: x, group: \"998\"}]\n",
                     "image.yaml:2:45: 998 is one of the numbers that a build gives to accounts, and may be another group's at the "
                         + "end; name the group, or take a number outside 100 to 999"
+                ),
+                (
+                    "users: [{name: web, uid: 1500}]\nfiles: [{path: /etc/foo, content: x, owner: \"1500\"}]\n",
+                    "image.yaml:3:45: 1500 is the number of the user 'web' while the image is built, and may be another one's at "
+                        + "the end; name the user"
                 ),
                 (
                     "kernel: {modules: [virtoi_*]}\n", "image.yaml:2:20: no module of the kernel "

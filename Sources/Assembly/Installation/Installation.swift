@@ -38,7 +38,12 @@ struct Installation {
     func run<Result: Sendable>(
         _ clock: inout StageClock, beside: @escaping @Sendable () async throws -> Result
     ) async throws(AssemblyFault) -> Result {
-        do { return try await install(&clock, beside) } catch { throw .during("cannot install the packages", error) }
+        do { return try await install(&clock, beside) } catch {
+            let fault = AssemblyFault.during("cannot install the packages", error)
+            guard let full = fault.cause as? FileIOFault, full.code == .noSpace else { throw fault }
+            throw AssemblyFault(
+                fault.code, fault.message, at: full.place, remedy: RootDirectory.roomRemedy(root), cause: full.cause)
+        }
     }
 
     private func install<Result: Sendable>(

@@ -9,8 +9,9 @@ struct SandboxStubs {
     /// A directory for the stubs' files.
     let work: FilePath
 
+    private static let policy = (path: "usr/sbin/policy-rc.d", text: "#!/bin/sh\nexit 101\n")
     private static let stubs = [
-        ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
+        policy,
         ("usr/sbin/update-initramfs", "#!/bin/sh\nexit 0\n"),
         ("usr/sbin/depmod", "#!/bin/sh\nexit 0\n"),
         ("usr/bin/journalctl", "#!/bin/sh\nexit 0\n"),
@@ -33,5 +34,15 @@ struct SandboxStubs {
         try await body(sandbox)
         root.forgetParents()
         for path in placeholders { try root.removeFile(path) }
+    }
+
+    /// Runs `body`, which may replace or remove any program of the tree, with services kept from starting.
+    func keepServicesDown(_ body: () async throws -> Void) async throws {
+        let (path, text) = Self.policy
+        guard try !root.exists(path) else { return try await body() }
+        try root.replaceFile(path, with: text, permissions: 0o755)
+        try await body()
+        root.forgetParents()
+        if try root.contents(path) == Array(text.utf8) { try root.removeFile(path) }
     }
 }
