@@ -18,6 +18,9 @@ public struct BuildReport: Sendable {
         public let digest: SHA256Digest
     }
 
+    /// The report's name among the outputs.
+    static let fileName = "build.json"
+
     /// What the image is called.
     public let identity: ImageIdentity
     /// `SOURCE_DATE_EPOCH`: the newest date of the lock's suites.

@@ -53,12 +53,6 @@ struct Customization {
     /// Runs the manifest's own steps in the tree.
     private func runScripts(_ directory: RootDirectory) async throws(AssemblyFault) {
         for (number, script) in manifest.scripts.enumerated() {
-            guard let status = try? FileStatus(following: script.file), status.permissions & 0o111 != 0 else {
-                throw AssemblyFault(
-                    .invalidRequest, "the script '\(script.name)' cannot be run",
-                    at: script.place ?? .path(script.file.string),
-                    remedy: "make it executable with 'chmod +x'")
-            }
             var sandbox = sandbox
             let path = "/run/script-\(number + 1)"
             sandbox.shown.append(.init(path: path, file: script.file))

@@ -1,4 +1,3 @@
-import CLinux
 import Compression
 import Cryptography
 public import DebianArchive
@@ -104,6 +103,7 @@ public struct ImageBuild: Sendable {
 
         let names = OutputNames(directory: work.path, identity: identity)
         let outputs = try await write(image, disk, names, removing: built.root, &clock)
+        let delivery = try Delivery(of: outputs.files.values.map(\.path), to: output)
         if let digest = try keepAccounts(built.accounts, note) { inputs["lock"] = digest }
         let report = BuildReport(
             identity: identity, epoch: lock.epoch, kernelRelease: image.kernelRelease,
@@ -113,7 +113,7 @@ public struct ImageBuild: Sendable {
             hostFiles: HostFiles(manifest: manifest, packages: lock.imagePackages).makers.flatMap(\.patterns),
             inputs: inputs, tools: try await BuildTools.versions(),
             stages: clock.stages)
-        try Self.deliver(report, from: names, to: output)
+        try delivery.commit(index: report.json.text(inlineDepth: 2), name: BuildReport.fileName)
         return report
     }
 
@@ -211,62 +211,6 @@ public struct ImageBuild: Sendable {
         return .init(path: path, size: Int64(bytes.count), digest: SHA256Digest(of: bytes))
     }
 
-    /// The accounts of `found` that the lock does not have, or not with these numbers, by name.
-    private func newAccounts(_ found: LockedAccounts) -> [String] {
-        let users = found.users.filter { lock.accounts.users[$0.key] != $0.value }.keys
-        let groups = found.groups.filter { lock.accounts.groups[$0.key] != $0.value }.keys
-        return Set(users).union(groups).sorted()
-    }
-
-    private func checkAccounts(_ found: LockedAccounts) throws(AssemblyFault) {
-        let new = newAccounts(found)
-        guard isLocked, !new.isEmpty else { return }
-        throw AssemblyFault(
-            .invalidRequest, "the lock does not have the numbers of the accounts \(new.joined(separator: ", "))",
-            at: .path(lockPath.string), remedy: "build once without --locked, and commit the lock")
-    }
-
-    /// Writes the accounts that the lock does not have yet into it, before any host can have files of theirs.
-    ///
-    /// - Returns: the digest of the lock where it was written: what another build of the same image begins with.
-    private func keepAccounts(
-        _ found: LockedAccounts, _ note: (String) -> Void
-    ) throws(AssemblyFault) -> SHA256Digest? {
-        let new = newAccounts(found)
-        guard !new.isEmpty else { return nil }
-        var lock = lock
-        lock.accounts = found
-        do throws(DebianArchiveFault) {
-            // Somebody may have locked, or built, in the meantime.
-            var now = try Lock.load(lockPath)
-            guard now.accounts == self.lock.accounts || now.accounts == found else {
-                throw DebianArchiveFault(
-                    .lockStale, "the lock got other accounts during the build", at: .path(lockPath.string))
-            }
-            now.accounts = found
-            guard now == lock else {
-                throw DebianArchiveFault(.lockStale, "the lock changed during the build", at: .path(lockPath.string))
-            }
-            let digest = try lock.write(to: lockPath)
-            note("\(lockPath): has the numbers of \(new.count) accounts that it did not have; commit it")
-            return digest
-        } catch {
-            throw AssemblyFault(
-                .inputOutput, "the numbers of the accounts \(new.joined(separator: ", ")) cannot be kept",
-                at: .path(lockPath.string),
-                remedy: "let the lock be written, so that later versions have the same numbers",
-                cause: error)
-        }
-    }
-
-    private static func flush(_ directory: FilePath) throws {
-        let file = try OpenFile(reading: directory)
-        guard ballast_sync_file_system(file.descriptor.rawValue) == 0 else {
-            throw AssemblyFault(
-                .inputOutput, "cannot flush the outputs", at: .path(directory.string), cause: Errno(rawValue: errno))
-        }
-    }
-
     private func checkVersion() throws(AssemblyFault) {
         do throws(ReleaseFault) { _ = try ImageVersion(version) } catch {
             throw AssemblyFault(.invalidRequest, error.message, at: .named("--version"), remedy: error.remedy)
@@ -289,7 +233,7 @@ public struct ImageBuild: Sendable {
                 .invalidRequest, "the output cannot be written there", at: .path(nearest.string),
                 remedy: "name another directory with -o", cause: Errno(rawValue: errno))
         }
-        let path = output.appending("build.json")
+        let path = output.appending(BuildReport.fileName)
         let own = OutputNames(directory: output, identity: identity).all
         if !path.exists, let entries = try? output.directoryEntries(),
             let other = entries.filter({ !$0.hasPrefix(".") && $0 != "lost+found" && !own.contains($0) }).min()
@@ -387,15 +331,5 @@ public struct ImageBuild: Sendable {
             inputs["overlay \(overlay.name)"] = try OverlayCopy.digest(of: overlay.directory)
         }
         return inputs
-    }
-
-    private static func deliver(_ report: BuildReport, from names: OutputNames, to directory: FilePath) throws {
-        try directory.appending("build.json").removeTree()
-        for output in report.outputs.values {
-            try Delivery.move(output.path, into: directory)
-        }
-        // Once 'build.json' is there, a power cut must not take what it names.
-        try flush(directory)
-        try directory.appending("build.json").replaceContents(with: report.json.text(inlineDepth: 2))
     }
 }

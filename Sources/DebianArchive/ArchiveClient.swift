@@ -56,33 +56,42 @@ public struct ArchiveClient: Sendable {
     /// The Release file of `source`, verified: InRelease, or where there is none, Release with Release.gpg.
     public func release(of source: ArchiveSource) async throws(DebianArchiveFault) -> ReleaseFile {
         let address = "\(source.directory)/InRelease"
-        if let signed = try fetchRelease(address, of: source, isOptional: true) {
+        if let signed = try clearSigned(address, of: source) {
             let verified = try await source.keyring.verify(signed, signature: nil, source: address)
             return try ReleaseFile(
                 verified, of: source, address: address, digest: SHA256Digest(of: signed), now: now())
         }
         let plain = "\(source.directory)/Release"
-        guard let text = try fetchRelease(plain, of: source, isOptional: false),
-            let signature = try fetchRelease(plain + ".gpg", of: source, isOptional: false)
-        else { throw missing(source, nil) }
+        let text: [UInt8]
+        do throws(TransferFault) { text = try transfer.get(plain, limit: Self.releaseLimit) } catch {
+            throw missing(source, error)
+        }
+        let signature: [UInt8]
+        do throws(TransferFault) { signature = try transfer.get(plain + ".gpg", limit: Self.releaseLimit) } catch {
+            guard error.code == .notFound else { throw missing(source, error) }
+            throw DebianArchiveFault(
+                .signature, "\(source.description) is not signed: it has neither InRelease nor Release.gpg",
+                at: source.place,
+                remedy: "have it signed, or fetch its packages and name them in 'packages.local'")
+        }
         let verified = try await source.keyring.verify(text, signature: signature, source: plain)
         return try ReleaseFile(verified, of: source, address: plain, digest: SHA256Digest(of: text), now: now())
     }
 
-    private func fetchRelease(
-        _ address: String, of source: ArchiveSource, isOptional: Bool
+    private func clearSigned(
+        _ address: String, of source: ArchiveSource
     ) throws(DebianArchiveFault) -> [UInt8]? {
         do throws(TransferFault) { return try transfer.get(address, limit: Self.releaseLimit) } catch {
             // Some object stores answer 403 where there is nothing.
-            if isOptional, error.code == .notFound || error.code == .http { return nil }
+            if error.code == .notFound || error.code == .http { return nil }
             throw missing(source, error)
         }
     }
 
-    private func missing(_ source: ArchiveSource, _ cause: TransferFault?) -> DebianArchiveFault {
+    private func missing(_ source: ArchiveSource, _ cause: TransferFault) -> DebianArchiveFault {
         DebianArchiveFault(
             .transfer, "\(source.description) cannot be fetched", at: source.place,
-            remedy: cause?.code == .notFound
+            remedy: cause.code == .notFound
                 ? source.isDebian ? "check the suite's name and the mirror" : "check its 'uri' and 'suite'" : nil,
             cause: cause)
     }
@@ -121,7 +130,10 @@ public struct ArchiveClient: Sendable {
                 .digestMismatch,
                 "the index is not the one that the signed Release file names (SHA-256 \(index.file.digest))",
                 at: .path(address),
-                remedy: "try again in a few minutes or use another mirror; nothing was written", cause: fault)
+                remedy: release.source.isDebian
+                    ? "try again in a few minutes or use another mirror; nothing was written"
+                    : "try again in a few minutes, or have its Release file made and signed again; nothing was written",
+                cause: fault)
         } catch {
             throw DebianArchiveFault(
                 .transfer, "an index of \(release.source.description) cannot be fetched", at: release.source.place,

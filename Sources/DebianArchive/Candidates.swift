@@ -8,6 +8,8 @@ struct Candidates {
     private(set) var entries: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     private let odd: [String: DebianArchiveFault]
     private let debianIndices: Set<Int>
+    /// The archive that has a package and may not supply it, by the package's name.
+    private let withheld: [String: String]
 
     /// - Parameters:
     ///   - held: packages that must stay, by name.
@@ -39,6 +41,9 @@ struct Candidates {
             }
         }
         odd = indices.reduce(into: [:]) { $0.merge($1.odd) { first, _ in first } }
+        withheld = indices.reduce(into: [:]) { archives, index in
+            for name in index.withheld { archives[name] = index.suite }
+        }
         let gone = held.filter { entries[$0.key] == nil }.sorted { $0.key < $1.key }
         guard gone.isEmpty else {
             let list = gone.map { "\($0.key) \($0.value.version)" }.joined(separator: ", ")
@@ -72,6 +77,9 @@ struct Candidates {
         if there.isEmpty, let fault = indices.lazy.compactMap({ $0.odd[name] }).first {
             return unusable(name, fault, at: place)
         }
+        if there.isEmpty, let index = indices.first(where: { $0.withheld.contains(name) }) {
+            return forbidden(name, index.suite, at: place)
+        }
         let what =
             switch choice {
             case .version(let version): "no suite has '\(name)' \(version)"
@@ -92,6 +100,15 @@ struct Candidates {
             .malformed, "the archive's entry of '\(name)' cannot be used", at: place,
             remedy: "tell whoever runs the archive", cause: fault)
     }
+
+    private static func forbidden(_ name: String, _ archive: String, at place: Place?) -> DebianArchiveFault {
+        DebianArchiveFault(
+            .unknownPackage, "only the archive '\(archive)' has '\(name)', and may not supply it", at: place,
+            remedy: "add '\(name)' to the archive's 'packages'")
+    }
+
+    /// The archive that has the package and may not supply it.
+    func archive(withholding name: String) -> String? { withheld[name] }
 
     subscript(name: String) -> PackageIndex.Entry? { entries[name]?.entry }
 
@@ -116,6 +133,7 @@ struct Candidates {
             if let fault = odd[name] {
                 return Self.unusable(name, fault, at: place(name))
             }
+            if let archive = withheld[name] { return Self.forbidden(name, archive, at: place(name)) }
             let real = Set(providers(name)).sorted()
             if !real.isEmpty {
                 return DebianArchiveFault(

@@ -117,7 +117,10 @@ extension DependencySolver {
     /// Says what there is instead: usually another version.
     private func absence(of dependency: Id) -> String {
         let name = self.dependency(dependency).prefix { $0 != " " }
-        guard let entry = candidates[String(name)] else { return "no suite has" }
+        guard let entry = candidates[String(name)] else {
+            let archive = candidates.archive(withholding: String(name))
+            return archive.map { "only the archive '\($0)' has, whose 'packages' does not name it" } ?? "no suite has"
+        }
         if held.contains(entry.name) { return "the lock does not let move: it holds \(entry.name) \(entry.version)" }
         return "no suite has: there is \(entry.name) \(entry.version)"
     }

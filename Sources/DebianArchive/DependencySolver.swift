@@ -268,7 +268,7 @@ struct Relation {
 
 extension String {
     /// Without the space around it.
-    fileprivate var trimmed: String {
+    var trimmed: String {
         var text = drop(while: \.isWhitespace)
         while text.last?.isWhitespace == true { text.removeLast() }
         return String(text)

@@ -81,7 +81,18 @@ public struct Keyring: Sendable, Hashable {
         guard bytes.contains(0) || !String(decoding: bytes, as: UTF8.self).contains(Self.begin) else {
             return try binary(String(decoding: bytes, as: UTF8.self))
         }
+        guard Self.beginsWithKey(bytes) else {
+            throw DebianArchiveFault(
+                .signature, "the keyring has no OpenPGP key", at: .path(path.string),
+                remedy: "write it with 'gpg --export' of the key that signs the archive")
+        }
         return bytes
+    }
+
+    /// Whether the first packet is a public key (RFC 9580, sections 4.2 and 5), or the file is one of GnuPG's key boxes.
+    private static func beginsWithKey(_ bytes: [UInt8]) -> Bool {
+        guard let first = bytes.first else { return false }
+        return first == 0xC6 || first & 0xFC == 0x98 || bytes.dropFirst(8).starts(with: "KBXf".utf8)
     }
 
     private static let begin = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -144,7 +155,8 @@ public struct Keyring: Sendable, Hashable {
 
     private struct Status {
         var signers: [String] = []
-        var hasUnknownKey = false
+        /// Who signed and is not in the keyring, by fingerprint or what of it the signature has.
+        var strangers: [String] = []
         /// Why a signature counts for nothing, which another one may make up for.
         var expiry: String?
         /// Why nothing of it is believed.
@@ -155,7 +167,10 @@ public struct Keyring: Sendable, Hashable {
         var isWrong: Bool { failure != nil }
 
         var reason: String {
-            failure ?? expiry ?? (hasUnknownKey ? "signed only by keys that the keyring does not have" : "not signed")
+            failure ?? expiry
+                ?? (strangers.isEmpty
+                    ? "not signed"
+                    : "signed only by keys that the keyring does not have (\(strangers.joined(separator: ", ")))")
         }
     }
 
@@ -183,7 +198,8 @@ public struct Keyring: Sendable, Hashable {
             case "ERRSIG":
                 // The last but one word is the reason; 9 is a missing key.
                 if words.count > 7, words[7] == "9" {
-                    status.hasUnknownKey = true
+                    // The fingerprint is the last word, where the signature has it.
+                    status.strangers.append(String(words.count > 8 && words[8] != "-" ? words[8] : words[2]))
                 } else {
                     status.failure = "the signature cannot be checked"
                 }

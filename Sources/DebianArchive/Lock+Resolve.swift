@@ -12,9 +12,10 @@ extension Lock {
     ///   - previous: the lock that this one takes the place of. Its accounts are kept: a number that was given once stays.
     ///   - updates: the only names that move to the archive's version; nil for all. The other packages of `previous` stay, also
     ///     where the archive has dropped their versions and the cache or a mirror still has the bytes.
+    ///   - leftOut: given what the image's packages recommend and is not among them.
     public static func resolve(
         _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, replacing previous: Lock? = nil,
-        updating updates: [String]? = nil
+        updating updates: [String]? = nil, leftOut: ([Recommendation]) -> Void = { _ in }
     ) async throws(DebianArchiveFault) -> Lock {
         let kept = updates == nil ? nil : previous
         if let kept, let updates { try require(updates, of: manifest, in: kept) }
@@ -41,7 +42,7 @@ extension Lock {
             held, beside: indices, in: cache,
             from: PackageSources(mirror: archive.mirror, archives: manifest.distribution.archives))
 
-        let packages = try solve(manifest, indices, held: held)
+        let packages = try solve(manifest, indices, held: held, leftOut)
         try cache.add(packages.filter { $0.suite == LocalPackages.suite }, from: local)
         var suites = releases.map(LockedSuite.init)
         // What was kept of a suite that is not looked at any more is still of that suite.
@@ -104,7 +105,7 @@ extension Lock {
     }
 
     private static func solve(
-        _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage]
+        _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage], _ leftOut: ([Recommendation]) -> Void
     ) throws(DebianArchiveFault) -> [LockedPackage] {
         let requests = manifest.packages.install.map { (text: $0, request: PackageRequest($0)) }
         let texts = Dictionary(requests.map { ($0.request.name, $0.text) }) { first, _ in first }
@@ -137,6 +138,7 @@ extension Lock {
                 continue
             }
             let image = try solver.solve(request)
+            leftOut(solver.recommendations(of: image, without: manifest.packages.remove))
             guard !manifest.packages.buildOnly.isEmpty else { return image }
             // What is in the image stays as it is, whatever the build needs beyond.
             request.install = image.map(\.name) + manifest.packages.buildOnly

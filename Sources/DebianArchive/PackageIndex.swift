@@ -15,6 +15,8 @@ public struct PackageIndex: Sendable {
     public let entries: [Entry]
     /// Why entries of the index were left out, by the package's name.
     public let odd: [String: DebianArchiveFault]
+    /// Packages that the archive has and the manifest does not let it supply.
+    let withheld: Set<String>
     /// The text of the index, as libsolv reads it.
     let text: [UInt8]
 
@@ -59,15 +61,20 @@ public struct PackageIndex: Sendable {
         var parser = Deb822Parser(text, source: source)
         var entries: [Entry] = []
         var odd: [String: DebianArchiveFault] = [:]
+        var withheld: Set<String> = []
         while true {
             do throws(DebianArchiveFault) {
                 guard let paragraph = try parser.next() else { break }
                 do throws(DebianArchiveFault) {
                     let entry = try Entry(paragraph)
-                    guard allowed.isEmpty || allowed.contains(entry.name),
-                        architecture.map({ $0 == entry.architecture || entry.architecture == "all" }) ?? true
-                    else { continue }
-                    entries.append(entry)
+                    guard architecture.map({ $0 == entry.architecture || entry.architecture == "all" }) ?? true else {
+                        continue
+                    }
+                    if allowed.isEmpty || allowed.contains(entry.name) {
+                        entries.append(entry)
+                    } else {
+                        withheld.insert(entry.name)
+                    }
                 } catch {
                     odd[paragraph["Package"] ?? ""] = error
                 }
@@ -77,6 +84,7 @@ public struct PackageIndex: Sendable {
         }
         self.entries = entries
         self.odd = odd
+        self.withheld = withheld
     }
 
     /// The packages of a suite's index.

@@ -96,7 +96,16 @@ public struct TemporaryDirectory: ~Copyable, Sendable {
     /// Makes one inside `parent` (`$TMPDIR` or /var/tmp unless given), whose name begins with `prefix`.
     public init(prefix: String = "ballast", in parent: FilePath? = nil) throws(FileIOFault) {
         path = Self.parent(parent).appending("\(prefix)-\(getpid())-\(UInt64.random(in: 0...(.max)))")
-        guard mkdir(path.string, 0o700) == 0 else { throw .last("cannot make a temporary directory", at: path) }
+        guard mkdir(path.string, 0o700) == 0 else {
+            let fault = FileIOFault.last("cannot make a temporary directory", at: path)
+            guard parent == nil, getenv("TMPDIR") != nil, fault.code == .notFound || fault.code == .notPermitted else {
+                throw fault
+            }
+            throw FileIOFault(
+                fault.code, fault.message, at: fault.place,
+                remedy: "set TMPDIR to a directory that can be written, or unset it",
+                cause: fault.cause)
+        }
         let file = try OpenFile(path, .readOnly, options: [.directory, .noFollow])
         _ = flock(file.descriptor.rawValue, LOCK_EX | LOCK_NB)
         // Every file inside would inherit the default access control list of `parent`, and none obey its mode.

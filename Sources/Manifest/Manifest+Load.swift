@@ -75,6 +75,8 @@ extension Manifest {
             Group(
                 name: try group.string("name"), gid: group.optionalInteger("gid"), members: group.strings("members"))
         }
+        try Self.requireDistinct(root.list("users"), "uid")
+        try Self.requireDistinct(root.list("groups"), "gid")
         firstBoot = try root.map("first_boot") { entry throws(ManifestFault) in
             let (run, renew) = (entry.strings("run"), try entry.bool("renew"))
             guard !renew || !run.isEmpty else {
@@ -106,6 +108,20 @@ extension Manifest {
         digest = merged.digest
         self.source = source
         tree = merged.tree
+    }
+
+    /// Refuses two accounts with one number.
+    private static func requireDistinct(_ accounts: [TypedNode], _ key: String) throws(ManifestFault) {
+        var names: [Int: String] = [:]
+        for account in accounts {
+            guard let number = account.optionalInteger(key), let name = account.optionalString("name") else { continue }
+            if let other = names.updateValue(name, forKey: number) {
+                throw ManifestFault(
+                    .badValue, "'\(name)' has the \(key) \(number), which '\(other)' has",
+                    at: account.node[key]?.origin?.place,
+                    remedy: "choose another number")
+            }
+        }
     }
 
     private static func probe(_ check: TypedNode) throws(ManifestFault) -> HealthCheck.Probe {

@@ -315,7 +315,7 @@ extension Schema {
             + "its packages are configured and overlays and files are there: in this order, without network, with "
             + "`IMAGE_ID`, `IMAGE_VERSION` and `SOURCE_DATE_EPOCH` in their environment. What they do has to be the same each "
             + "time. One that says nothing for 30 minutes is ended.",
-        kind: .list(of: Schema(doc: "", kind: .localPath(.existingFile)), .union), defaultValue: .value([]),
+        kind: .list(of: Schema(doc: "", kind: .localPath(.executableFile)), .union), defaultValue: .value([]),
         example: "[prepare.sh]")
 
     private static let overlays = Schema(

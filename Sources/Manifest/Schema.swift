@@ -48,6 +48,8 @@ package struct Schema: Sendable {
         case existingDirectory
         case manifest
         case existingFile
+        /// A file that somebody may execute.
+        case executableFile
         /// A pattern of files, as fnmatch(3) has it in the last component.
         case filePattern
     }
@@ -86,6 +88,7 @@ package struct Schema: Sendable {
         case .localPath(.existingDirectory): "the path of a directory"
         case .localPath(.manifest): "the path of a manifest"
         case .localPath(.existingFile): "the path of a file"
+        case .localPath(.executableFile): "the path of a program"
         case .localPath(.filePattern): "the path of a file, or a pattern such as 'debs/*.deb'"
         }
     }

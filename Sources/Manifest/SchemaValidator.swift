@@ -262,6 +262,9 @@ package struct SchemaValidator {
             case .existingFile:
                 let remedy = path == "update.trusted_root" ? "make the repository first, with 'ballast repo init'" : nil
                 return isRemoval || isThere(text, .regular, called: "file", node, otherwise: remedy)
+            case .executableFile:
+                return isRemoval
+                    || isThere(text, .regular, called: "file", node, otherwise: nil) && isExecutable(text, node)
             case .manifest, .filePattern: return true
             }
         case .mapping, .list, .integer, .boolean:
@@ -288,6 +291,14 @@ package struct SchemaValidator {
             remedy: Spelling.nearest(to: name, among: siblings.filter { $0 != name }).map {
                 "did you mean '\(parent.appending($0))'?"
             } ?? remedy)
+        return false
+    }
+
+    private mutating func isExecutable(_ text: String, _ node: ManifestNode) -> Bool {
+        guard let origin = node.origin, let status = try? FileStatus(following: origin.resolve(text)),
+            status.permissions & 0o111 == 0
+        else { return true }
+        report(.badValue, "'\(text)' cannot be run", at: origin, remedy: "make it executable with 'chmod +x'")
         return false
     }
 

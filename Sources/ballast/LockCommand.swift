@@ -15,7 +15,7 @@ struct LockCommand: AsyncParsableCommand {
         discussion: """
             The lock is the only input of a build that names packages. Commit it beside its manifest. If there is a lock already, \
             the packages that came, went and moved are printed, with the changelog entries between the two versions and the CVE \
-            numbers in these entries.
+            numbers in these entries. So is each package that is left out although one of the manifest's own recommends it.
 
             Example: ballast lock manifests/containerd.yaml
             Example: ballast lock manifests/containerd.yaml --update runc
@@ -88,14 +88,18 @@ struct LockCommand: AsyncParsableCommand {
         let given = old.flatMap {
             moving != nil && $0.requestDigest == manifest.requestDigest ? $0.debianSuites : nil
         }
+        var leftOut: [Recommendation] = []
         let lock = try await Lock.resolve(
             manifest, suites: suites?.split(separator: ",").map(String.init) ?? given, from: try archive.client(),
-            replacing: old, updating: moving)
+            replacing: old, updating: moving, leftOut: { leftOut = $0 })
         if let old, !allowOlder { try lock.requireNotOlder(than: old) }
         var changes = LockChanges(from: old, to: lock)
         if old != nil { try await readChangelogs(&changes, manifest) }
         try lock.write(to: path)
-        report(lock, changes: changes, isNew: old == nil, path: path)
+        // What comes only because something else needs it is the business of who asked for that.
+        let names = Set(manifest.packages.install.map { PackageRequest($0).name })
+        leftOut.removeAll { names.isDisjoint(with: $0.recommenders) }
+        report(lock, changes: changes, leftOut: leftOut, isNew: old == nil, path: path)
     }
 
     private func checkLock(_ path: FilePath, _ manifest: Manifest, _ words: String) throws {
@@ -139,9 +143,15 @@ struct LockCommand: AsyncParsableCommand {
         return path
     }
 
-    private func report(_ lock: Lock, changes: LockChanges, isNew: Bool, path: FilePath) {
+    private func report(
+        _ lock: Lock, changes: LockChanges, leftOut: [Recommendation], isNew: Bool, path: FilePath
+    ) {
         switch format {
         case .text:
+            for package in leftOut {
+                StandardStreams.print(
+                    "left out: \(package.name), recommended by \(package.recommenders.joined(separator: ", "))")
+            }
             if !isNew { changes.lines(size: Progress.bytes).forEach(StandardStreams.print) }
             let suites = lock.suites.map { "\($0.name)" }.joined(separator: ", ")
             StandardStreams.print(
@@ -156,6 +166,10 @@ struct LockCommand: AsyncParsableCommand {
                 "changes": changes.json, "changelogs": changes.sourcesJSON, "epoch": .integer(lock.epoch),
                 "lock": .string(path.string), "packages": .integer(Int64(lock.packages.count)),
                 "bytes": .integer(lock.downloadSize),
+                "left_out": .array(
+                    leftOut.map {
+                        ["package": .string($0.name), "recommended_by": .array($0.recommenders.map { .string($0) })]
+                    }),
             ]
             StandardStreams.print(String(document.text(inlineDepth: 2).dropLast()))
         }

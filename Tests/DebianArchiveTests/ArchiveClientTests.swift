@@ -54,9 +54,13 @@ struct ArchiveClientTests {
     func stranger() async throws {
         let archive = try await archive()
         let stranger = try await Signer.stranger.value
+        let unknown = try await message(archive, archive.client(keyring: stranger.keyring))
         #expect(
-            try await message(archive, archive.client(keyring: stranger.keyring)).hasPrefix(
-                "signature M/dists/trixie/InRelease: signed only by keys that the keyring does not have;"))
+            unknown.wholeMatch(
+                of:
+                    /signature M\/dists\/trixie\/InRelease: signed only by keys that the keyring does not have \([0-9A-F]{40}\); .*/
+            )
+                != nil, "\(unknown)")
         let file = archive.directory(ofSuite: "trixie").appending("InRelease")
         try file.replaceContents(with: "Suite: stable\nCodename: trixie\n")
         #expect(try await message(archive).hasPrefix("signature M/dists/trixie/InRelease: not signed;"))

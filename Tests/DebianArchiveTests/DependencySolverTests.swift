@@ -60,6 +60,25 @@ struct DependencySolverTests {
         #expect(try solve([index], ["a"], recommends: true) == ["a=1", "b=1", "base=1", "dpkg=1", "lib=1"])
     }
 
+    @Test("what is recommended and left out is named with who recommends it, unless it is refused or met by another")
+    func recommendations() throws {
+        let index = try index(
+            """
+            a 1 Recommends=b, none | c, d | e, v, gone, w;Depends=lib
+            b 1
+            c 1
+            d 1
+            e 1
+            f 1 Provides=v
+            g 1 Provides=w
+            lib 1 Recommends=b
+            """)
+        let solver = try DependencySolver([index], architecture: "amd64")
+        let packages = try solver.solve(.init(install: ["a", "e", "g"], refuse: [], installsRecommends: false))
+        let found = solver.recommendations(of: packages, without: ["c"])
+        #expect(found.map { "\($0.name): \($0.recommenders)" } == [#"b: ["a", "lib"]"#, #"f: ["a"]"#])
+    }
+
     @Test(
         "of alternatives the first that can be installed is taken, as apt does",
         arguments: [

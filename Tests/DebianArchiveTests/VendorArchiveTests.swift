@@ -255,6 +255,20 @@ struct VendorArchiveTests {
         #expect(only.contains("web=1.0-1") && only.contains("lib=2.0"))
         let message = await message(try manifest(yaml(uri, suite: "vendor", ", packages: [lib]"), install: "web=2.0"))
         #expect(message == "image.yaml:3:22: no suite has 'web' 2.0; there is 1.0-1 (trixie)")
+        let other = try await reprepro([
+            try await deb("agent", "1", "Depends: helper", in: "debs"), try await deb("helper", "1", in: "debs"),
+        ])
+        let limited = yaml(other, suite: "vendor", ", packages: [agent]")
+        let text = await self.message(try manifest(limited, install: "agent"))
+        #expect(
+            text.contains("agent 1 -> helper, which only the archive 'vendor' has, whose 'packages' does not name it"),
+            "\(text)")
+        for request in ["helper", "helper=1"] {
+            #expect(
+                await self.message(try manifest(limited, install: request))
+                    == "image.yaml:3:22: only the archive 'vendor' has 'helper', and may not supply it; add 'helper' to the "
+                    + "archive's 'packages'")
+        }
     }
 
     @Test("a version or a suite that is asked for is taken, with what it needs of that suite and no more, as apt does")
@@ -293,10 +307,11 @@ struct VendorArchiveTests {
         let uri = try await reprepro([try await deb("web", "2.0", in: "debs")])
         let good = try manifest(yaml(uri, suite: "vendor"), install: "web")
         try work.appending("vendor.asc").replaceContents(with: try debian.signer.keyring.contents())
+        let unknown = await message(good)
         #expect(
-            await message(good)
-                == "\(uri)/dists/vendor/InRelease: signed only by keys that the keyring does not have; get the archive's present key "
-                .replacing(work.string + "/", with: "") + "into vendor.asc; nothing was written")
+            unknown.replacing(/\([0-9A-F]{40}\)/, with: "(FINGERPRINT)")
+                == "\(uri)/dists/vendor/InRelease: signed only by keys that the keyring does not have (FINGERPRINT); get the "
+                .replacing(work.string + "/", with: "") + "archive's present key into vendor.asc; nothing was written")
         let armored = String(decoding: try await signer.armored(), as: UTF8.self)
         try work.appending("vendor.asc").replaceContents(with: armored.replacing("-----END", with: "-----AND"))
         #expect(
@@ -308,6 +323,14 @@ struct VendorArchiveTests {
         try work.appending("vendor.asc").replaceContents(with: (other + armored).replacing("\n", with: "\r\n"))
         let text = await message(good)
         #expect(text == "no fault", "\(text)")
+        // What a server says where there is no key any more, and nothing.
+        for text in ["<!DOCTYPE html>\n<p>Not found</p>\n", ""] {
+            try work.appending("vendor.asc").replaceContents(with: text)
+            #expect(
+                await message(good)
+                    == "vendor.asc: the keyring has no OpenPGP key; write it with 'gpg --export' of the key that signs the archive"
+            )
+        }
         try work.appending("vendor.asc").removeTree()
         #expect(await message(good).hasPrefix("vendor.asc: the keyring is not there"))
         let debianOnly = try Manifest.load(
@@ -316,6 +339,29 @@ struct VendorArchiveTests {
             try await Lock.resolve(
                 debianOnly, from: debian.client(at: Int64(time(nil)), keyring: try await Signer.stranger.value.keyring))
         }
+    }
+
+    @Test("an archive that is not signed, or was changed after it was, is told apart from one that is not there")
+    func changedArchives() async throws {
+        try await deb("web", "2.0", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
+        let index = work.appending("flat/Packages")
+        try index.replaceContents(with: try index.text() + "\n")
+        let changed = await message(manifest)
+        #expect(
+            changed.hasPrefix(
+                "\(uri)/Packages: the index is not the one that the signed Release file names ".replacing(
+                    work.string + "/", with: ""))
+                && changed.contains("have its Release file made and signed again"), "\(changed)")
+        try work.appending("flat/Release.gpg").removeTree()
+        let unsigned = await message(manifest)
+        #expect(
+            unsigned
+                == "image.yaml:6:21: the archive 'vendor' is not signed: it has neither InRelease nor Release.gpg; have it "
+                + "signed, or fetch its packages and name them in 'packages.local'", "\(unsigned)")
+        try work.appending("flat/Release").removeTree()
+        #expect(await message(manifest).contains("the archive 'vendor' cannot be fetched"))
     }
 
     @Test("a key that has expired vouches for nothing, and takes nothing from a good one beside it")

@@ -165,6 +165,30 @@ struct RefusalTests {
         try expectNothing(in: output)
     }
 
+    @Test("outputs that their disk has no room for leave an earlier build and the lock as they were")
+    func fullOutput() async throws {
+        let work = try TemporaryDirectory()
+        let small = work.path.appending("small")
+        try small.makeDirectories()
+        try await Command("mount", ["-t", "tmpfs", "-o", "size=100m", "tmpfs", small.string]).run()
+        let build = try await TestImage.build(in: work.path, output: small)
+        let earlier = [
+            "build.json": #"{"product": "containerd", "version": "1.0.0"}"#, "containerd_1.0.0_amd64.efi": "kernel",
+            "packages.json": "[]",
+        ]
+        for (name, text) in earlier { try small.appending(name).replaceContents(with: text) }
+        let lock = try build.lockPath.text()
+        let message = await fault(of: build)
+        let left = try Dictionary(
+            uniqueKeysWithValues: small.directoryEntries().map { ($0, try small.appending($0).text(limit: 1 << 30)) })
+        try await Command("umount", [small.string]).run()
+        #expect(
+            message.contains("No space left on device") && message.contains("free space on that file system"),
+            "\(message)")
+        #expect(left == earlier)
+        #expect(try build.lockPath.text() == lock)
+    }
+
     @Test("root metadata that is not there is named before anything is unpacked")
     func missingTrustedRoot() async throws {
         let work = try TemporaryDirectory()

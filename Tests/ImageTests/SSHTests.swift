@@ -25,7 +25,7 @@ extension RealImages {
                     machine=$!
                     trap 'kill $machine; wait $machine' EXIT
                     while kill -0 $machine; do
-                      port=$(sed -n 's/.*ssh -p \\([0-9]*\\) .*/\\1/p' "$3")
+                      port=$(sed -n 's/.* -p \\([0-9]*\\) .*/\\1/p' "$3")
                       timeout 300 ssh -q -i key -p "${port:-1}" -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no \
                         -o BatchMode=yes -o ConnectTimeout=30 root@127.0.0.1 "$4" && exit
                       sleep 2
@@ -34,7 +34,7 @@ extension RealImages {
                     exit 1
                     """
                 let outcome = try await Command(
-                    "timeout", ["7200", "sh", "-c", script, "sh", ballast, disk.string, log.string, command],
+                    "timeout", ["3600", "sh", "-c", script, "sh", ballast, disk.string, log.string, command],
                     directory: work
                 ).outcome()
                 guard outcome.status == 0 else {

@@ -7,7 +7,7 @@ final class ManifestFiles {
     private let directory: TemporaryDirectoryBox
     var path: FilePath { directory.path }
 
-    /// Writes `files`, by name. Names that end in `/` are directories.
+    /// Writes `files`, by name. Names that end in `/` are directories, in `.sh` programs.
     init(_ files: [String: String]) throws {
         directory = try TemporaryDirectoryBox()
         for (name, text) in files {
@@ -16,7 +16,8 @@ final class ManifestFiles {
                 try path.makeDirectories()
             } else {
                 try path.removingLastComponent().makeDirectories()
-                try path.replaceContents(with: text)
+                try path.replaceContents(
+                    with: text, permissions: FilePermissions(rawValue: name.hasSuffix(".sh") ? 0o755 : 0o644))
             }
         }
     }

@@ -193,9 +193,22 @@ struct ManifestProblemTests {
                 "m.yaml:2:21: unknown tag '!remov', expected '!replace' or '!remove'; did you mean '!remove'?"
             ),
             ("- product\n", "m.yaml:1:1: the manifest is a list, expected a mapping"),
+            (
+                "product: x\nscripts: [m.yaml]\n",
+                "m.yaml:2:11: 'm.yaml' cannot be run; make it executable with 'chmod +x'"
+            ),
         ])
     func message(text: String, expected: String) throws {
         #expect(try ManifestFiles(["m.yaml": text]).problems() == [expected])
+    }
+
+    @Test("two accounts with one number are refused", arguments: [("users", "uid"), ("groups", "gid")])
+    func equalNumbers(list: String, key: String) throws {
+        let files = try ManifestFiles([
+            "m.yaml": "product: x\n\(list): [{name: a, \(key): 7}, {name: b}, {name: c, \(key): 7}]\n"
+        ])
+        let fault = #expect(throws: ManifestFault.self) { try files.load("m.yaml") }
+        #expect(fault?.message == "'c' has the \(key) 7, which 'a' has")
     }
 
     @Test("an overlay that is missing is named with the place where it was looked for and the likely name")
