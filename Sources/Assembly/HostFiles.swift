@@ -74,6 +74,8 @@ package struct HostFiles {
         "ssl-cert": Maker(
             patterns: ["/etc/ssl/private/ssl-cert-snakeoil.key", "/etc/ssl/certs/ssl-cert-snakeoil.pem"],
             run: ["/usr/sbin/make-ssl-cert", "generate-default-snakeoil"], namedLinks: "/etc/ssl/certs"),
+        // A line of its tmpfiles.d makes it at each boot that finds none.
+        "varnish": Maker(patterns: ["/etc/varnish/secret"], run: []),
     ]
 
     /// For an image of `packages`.

@@ -200,6 +200,14 @@ extension RealImages {
                 printf '#!/bin/sh\necho found >/etc/odd.conf\n' >DEBIAN/preinst
                 printf '#!/bin/sh\n{ hostname; cat /etc/hostname /etc/resolv.conf; echo "$DPKG_FORCE"; } >/usr/lib/named\n' >DEBIAN/postinst
                 """, to: &build, in: work.path)
+            // As drbd-utils: a directory where there is a link into /run, and what one script leaves there for another.
+            try await Self.add(
+                "running",
+                """
+                mkdir -p var/lock/odd
+                printf '#!/bin/sh\nmkdir /run/odd /tmp/odd\n' >DEBIAN/preinst
+                printf '#!/bin/sh\nrmdir /run/lock/odd /run/odd /tmp/odd && touch /usr/lib/ran\n' >DEBIAN/postinst
+                """, to: &build, in: work.path)
             // An essential package, configured long before, waits for such files.
             try await Self.add(
                 "shell",
@@ -218,6 +226,7 @@ extension RealImages {
                 #expect(try tree.contents(of: "etc/odd.conf") == Array("found\n".utf8))
                 #expect(tree["etc/hostname"] == nil && tree["etc/.resolv.conf.systemd-resolved.bak"] == nil)
                 #expect(tree["usr/lib/odd"]?.permissions == 0o2750)
+                #expect(tree["usr/lib/ran"] != nil && tree.descendants(of: "run").isEmpty)
                 let database = "usr/lib/sysimage/dpkg"
                 let diversions = String(decoding: try tree.contents(of: "\(database)/diversions"), as: UTF8.self)
                 #expect(diversions.contains("/usr/lib/odd/file\n/usr/lib/odd/file.original\ndiverting\n"))

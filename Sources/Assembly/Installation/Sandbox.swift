@@ -75,7 +75,8 @@ struct Sandbox {
 
     private func bubblewrap(_ library: FilePath?) -> [String] {
         var arguments = [
-            "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
+            // /run and /tmp are the tree's own: what one script makes there, such as /run/lock, the next one finds.
+            "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev",
             "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", Self.hostName,
             "--die-with-parent", "--new-session", "--chdir", "/",
         ]
