@@ -13,11 +13,17 @@ package struct TreeDifferences {
         for path in Set(first.sortedPaths()).union(second.sortedPaths()).sorted() {
             switch (first[path], second[path]) {
             case (let one?, let other?):
-                if let what = try Self.difference(one, other) { paths.append((path, what)) }
+                guard let what = try Self.difference(one, other) else { continue }
+                // What has no content, such as a directory, is below /var only as a line of these.
+                let lines = VarFactory.allSettings.contains(path) ? try Self.lines(one, other) : []
+                paths += lines.isEmpty ? [(path, what)] : lines
             case (_?, nil): paths.append((path, "is made in the first run only"))
             case (nil, _): paths.append((path, "is made in the second run only"))
             }
         }
+        // What has a content is named by it already.
+        let own = Set(paths.map(\.0))
+        paths.removeAll { own.contains("\(VarFactory.directory)/\($0.0)") }
         self.paths = paths
         packages = try Self.packages(naming: paths.map(\.0), in: first)
     }
@@ -34,6 +40,26 @@ package struct TreeDifferences {
         if one.owner != other.owner || one.group != other.group { return "has another owner" }
         if one.modified != other.modified { return "has another time" }
         return one.extendedAttributes != other.extendedAttributes ? "has other extended attributes" : nil
+    }
+
+    /// The paths in whose lines two files of tmpfiles.d(5) differ.
+    private static func lines(_ one: FileInode, _ other: FileInode) throws -> [(String, String)] {
+        func lines(_ inode: FileInode) throws -> [String: String] {
+            guard case .regular(let content) = inode.kind else { return [:] }
+            let lines = String(decoding: try content.load(), as: UTF8.self).split(separator: "\n")
+            let fields = lines.map { $0.split(separator: " ") }
+            return Dictionary(
+                zip(fields, lines).filter { $0.0.count > 1 }.map { (String($0.0[1].dropFirst()), String($0.1)) }
+            ) { first, _ in first }
+        }
+        let (first, second) = (try lines(one), try lines(other))
+        return Set(first.keys).union(second.keys).sorted().compactMap { path in
+            switch (first[path], second[path]) {
+            case (_?, nil): (path, "is made in the first run only")
+            case (nil, _?): (path, "is made in the second run only")
+            case (let one, let other): one == other ? nil : (path, "has another mode, owner or target")
+            }
+        }
     }
 
     /// For each path the package whose files or whose maintainer scripts name it, as closely as one does.

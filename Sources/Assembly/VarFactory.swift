@@ -11,6 +11,7 @@ package struct VarFactory {
     static let settings = "usr/lib/tmpfiles.d/zz-ballast-var.conf"
     /// Files and directories that a package would make empty, and the image has a content for.
     static let firstSettings = "usr/lib/tmpfiles.d/00-ballast-var.conf"
+    static let allSettings = [settings, firstSettings]
 
     /// What only a package manager reads, caches, and what must be another one on each host.
     static let left: Set<String> = [

@@ -87,16 +87,18 @@ extension RealImages {
             build.isChecked = true
             try await Self.add(
                 "dated",
-                // With an allocator that asks for the time as it starts.
+                // With an allocator that asks for the time as it starts, and as another user.
                 "mkdir -p usr/lib/dated; cp /usr/lib/*/libjemalloc.so.2 usr/lib/dated/\n"
-                    + "printf '#!/bin/sh\nLD_PRELOAD=\"$LD_PRELOAD /usr/lib/dated/libjemalloc.so.2\" date +%%Y >/etc/dated.conf\nmkdir /var/lib/dated\ncat /proc/sys/kernel/random/uuid >/var/lib/dated/id\n' >DEBIAN/postinst",
+                    + "printf '#!/bin/sh\nLD_PRELOAD=\"$LD_PRELOAD /usr/lib/dated/libjemalloc.so.2\" date +%%Y >/etc/dated.conf\nsetpriv --reuid 1 --clear-groups date || exit 1\nmkdir /var/lib/dated /var/lib/dated/$(date +%%Y)\ncat /proc/sys/kernel/random/uuid >/var/lib/dated/id\n' >DEBIAN/postinst",
                 to: &build, in: work.path)
             let message = await Self.message(of: build)
-            #expect(
-                message.contains(
-                    "2 paths differ between two runs:\n  /etc/dated.conf has another content (package dated)\n"
-                        + "  /var/lib/dated/id has another content (package dated); have each host make them, "
-                        + "with 'first_boot' in the manifest, or leave the package out"), "\(message)")
+            let expected = try Regex(
+                "4 paths differ between two runs:\n  /etc/dated.conf has another content \\(package dated\\)\n"
+                    + "  /var/lib/dated/[0-9]+ is made in the first run only \\(package dated\\)\n"
+                    + "  /var/lib/dated/[0-9]+ is made in the second run only \\(package dated\\)\n"
+                    + "  /var/lib/dated/id has another content \\(package dated\\); have each host make them, with 'first_boot' "
+                    + "in the manifest, or leave the package out")
+            #expect(message.contains(expected), "\(message)")
             #expect(!output.exists)
         }
 
@@ -198,7 +200,7 @@ extension RealImages {
                 """
                 mkdir etc; echo brought >etc/odd.conf; echo /etc/odd.conf >DEBIAN/conffiles
                 printf '#!/bin/sh\necho found >/etc/odd.conf\n' >DEBIAN/preinst
-                printf '#!/bin/sh\n{ hostname; cat /etc/hostname /etc/resolv.conf; echo "$DPKG_FORCE"; } >/usr/lib/named\n' >DEBIAN/postinst
+                printf '#!/bin/sh\n{ hostname; cat /etc/hostname /etc/resolv.conf; echo "$DPKG_FORCE"; } >/usr/lib/named\nsetpriv --reuid 1 --clear-groups touch /dev/shm/odd\n' >DEBIAN/postinst
                 """, to: &build, in: work.path)
             // As drbd-utils: a directory where there is a link into /run, and what one script leaves there for another.
             try await Self.add(

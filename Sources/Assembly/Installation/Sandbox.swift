@@ -76,7 +76,8 @@ struct Sandbox {
     private func bubblewrap(_ library: FilePath?) -> [String] {
         var arguments = [
             // /run and /tmp are the tree's own: what one script makes there, such as /run/lock, the next one finds.
-            "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev",
+            // Any user's programs share memory, as on every machine.
+            "--bind", root.string, "/", "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm",
             "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", Self.hostName,
             "--die-with-parent", "--new-session", "--chdir", "/",
         ]
