@@ -41,10 +41,11 @@ struct FinishedImage {
             manifest: manifest, identity: identity, image: tree, kernelRelease: kernelRelease, epoch: epoch
         ).build()
         let early = manifest.kernel.microcode ? try Self.microcode(tree, epoch: epoch) : []
-        var archive: [UInt8] = []
-        try CpioWriter(initrdTree).write { archive += $0 }
+        let archive = CpioWriter(initrdTree)
+        var size = 0
+        try archive.write { size += $0.count }
         var compressor = try ZstdCompressor(level: Self.initrdLevel, workers: Self.initrdWorkers)
-        initrd = early + (try compressor.compress(archive))
+        initrd = early + (try compressor.compress(count: size) { try archive.write(to: $0) })
     }
 
     /// An archive that the kernel reads before it does anything (Documentation/arch/x86/microcode.rst): without compression, and

@@ -1,7 +1,7 @@
 import CLinux
 import Fault
-import FileIO
-import FileTree
+package import FileIO
+package import FileTree
 import Manifest
 import SystemPackage
 
@@ -30,7 +30,7 @@ package struct PrivateKeys {
                 guard case .regular(let content)? = tree[path]?.kind, content.size >= 64, !allowed.excludes(path) else {
                     continue
                 }
-                if Self.hasKey(try Self.bytes(of: content, at: path)) { found.append(path) }
+                if try Self.hasKey(content, at: path) { found.append(path) }
             }
         } catch {
             throw .during("cannot look for private keys", error)
@@ -44,17 +44,31 @@ package struct PrivateKeys {
             remedy: "have each host make its own by 'first_boot', leave it out, or name it in 'private_keys'")
     }
 
-    private static func bytes(of content: FileInode.Content, at path: String) throws(FileTreeFault) -> [UInt8] {
-        do throws(FileIOFault) { return try content.load() } catch {
+    private static func hasKey(_ content: FileInode.Content, at path: String) throws(FileTreeFault) -> Bool {
+        do throws(FileIOFault) { return try hasKey(content) } catch {
             throw FileTreeFault(.unreadable, "cannot read the file's content", at: .path(path), cause: error)
         }
     }
 
+    /// How much of a file is looked at a time, in bytes; a key that begins near the end of a piece is in the next one too.
+    private static let pieceSize = 1 << 20
+    private static let overlap = longestLabel + marker.count + longestHead
+
     /// Whether the content of a file has a private key in it.
-    package static func hasKey(_ bytes: [UInt8]) -> Bool {
-        // Libraries of cryptography carry the keys of their self-tests, which everybody knows.
-        if bytes.starts(with: elf) { return false }
-        return bytes.withUnsafeBytes { buffer in
+    package static func hasKey(_ content: FileInode.Content) throws(FileIOFault) -> Bool {
+        var offset: Int64 = 0
+        while true {
+            let piece = try content.load(from: offset, count: pieceSize)
+            // Libraries of cryptography carry the keys of their self-tests, which everybody knows.
+            if offset == 0, piece.starts(with: elf) { return false }
+            if hasKey(piece) { return true }
+            guard offset + Int64(piece.count) < content.size else { return false }
+            offset += Int64(piece.count - overlap)
+        }
+    }
+
+    private static func hasKey(_ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { buffer in
             var start = 0
             while start < buffer.count,
                 let base = buffer.baseAddress,

@@ -32,7 +32,7 @@ package struct TreeDifferences {
         switch (one.kind, other.kind) {
         case (.regular(let first), .regular(let second)):
             if first.size != second.size { return "has another length" }
-            if try first.load() != second.load() { return "has another content" }
+            if try !first.isSame(as: second) { return "has another content" }
         default:
             if one.kind != other.kind { return "is another kind of file, or leads elsewhere" }
         }

@@ -81,6 +81,11 @@ extension FilePath {
                 }
             }
             if let failure { throw failure }
+            // Usually the first time brings all, which then is not copied.
+            if bytes.isEmpty, count < chunk.count, count <= limit {
+                chunk.removeLast(chunk.count - count)
+                return chunk
+            }
             bytes.append(contentsOf: chunk[..<count])
             guard bytes.count <= limit else {
                 throw FileIOFault(.tooLarge, "more than \(limit) bytes", at: .path(string))

@@ -34,6 +34,25 @@ public struct FileInode: Sendable, Hashable {
             case .file(let path, let size): return try path.contents(limit: Int(size))
             }
         }
+
+        /// The bytes from `offset` on, at most `count` of them.
+        public func load(from offset: Int64, count: Int) throws(FileIOFault) -> [UInt8] {
+            let count = min(count, Int(size - offset))
+            switch self {
+            case .bytes(let bytes): return Array(bytes[Int(offset)..<Int(offset) + count])
+            case .file(let path, _): return try OpenFile(reading: path).bytes(at: offset, count: count)
+            }
+        }
+
+        /// Whether both have the same bytes. Of neither more than a mebibyte is in memory.
+        public func isSame(as other: Content) throws(FileIOFault) -> Bool {
+            guard size == other.size else { return false }
+            for offset in stride(from: 0, to: size, by: 1 << 20) {
+                let piece = try load(from: offset, count: 1 << 20)
+                if try other.load(from: offset, count: 1 << 20) != piece { return false }
+            }
+            return true
+        }
     }
 
     /// The kind and the content.

@@ -21,6 +21,25 @@ struct ZstdTests {
         #expect(try decompressor.decompress(frame, count: sample.count) == sample)
     }
 
+    @Test("pieces give one frame of the whole, whatever they are", arguments: samples, [0, 2])
+    func pieces(sample: [UInt8], workers: Int) throws {
+        var compressor = try ZstdCompressor(level: 9, workers: workers)
+        var decompressor = try ZstdDecompressor()
+        func frame(_ length: Int, count: Int) throws -> [UInt8] {
+            try compressor.compress(count: count) { sink in
+                for start in stride(from: 0, to: sample.count, by: length) {
+                    try sink(Array(sample[start..<min(start + length, sample.count)]))
+                }
+            }
+        }
+        let whole = try frame(max(sample.count, 1), count: sample.count)
+        #expect(try decompressor.decompress(whole, count: sample.count) == sample)
+        #expect(try frame(1013, count: sample.count) == whole)
+        let fault = #expect(throws: CompressionFault.self) { try frame(1013, count: sample.count + 1) }
+        #expect(fault?.code == .wrongSize)
+        #expect(try frame(4096, count: sample.count) == whole, "a failure leaves nothing")
+    }
+
     @Test("the zstd program reads our frames")
     func foreign() async throws {
         var compressor = try ZstdCompressor(level: 12)

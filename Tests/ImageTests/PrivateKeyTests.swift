@@ -1,6 +1,7 @@
 import Assembly
 import Command
 import FileIO
+import FileTree
 import SystemPackage
 import Testing
 
@@ -22,13 +23,21 @@ import Testing
         let work = try TemporaryDirectory()
         try await Command("sh", ["-c", command], directory: work.path).run()
         let key = try work.path.appending("key").contents()
-        #expect(PrivateKeys.hasKey(key))
-        #expect(PrivateKeys.hasKey(Array("# a comment\nkey = ".utf8) + key))
-        #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x0D, 0x0A] : [$0] }))
-        #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x0A, 0x20, 0x20, 0x20] : [$0] }), "as in YAML")
-        #expect(PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? Array("\\n".utf8) : [$0] }), "as in JSON")
-        #expect(
-            PrivateKeys.hasKey(key.flatMap { $0 == 0x0A ? [0x20, 0x0A] : [$0] }), "with blanks at the ends of lines")
+        func isFound(_ bytes: [UInt8]) throws -> Bool { try PrivateKeys.hasKey(.bytes(bytes)) }
+        #expect(try isFound(key))
+        #expect(try isFound(Array("# a comment\nkey = ".utf8) + key))
+        #expect(try isFound(key.flatMap { $0 == 0x0A ? [0x0D, 0x0A] : [$0] }))
+        #expect(try isFound(key.flatMap { $0 == 0x0A ? [0x0A, 0x20, 0x20, 0x20] : [$0] }), "as in YAML")
+        #expect(try isFound(key.flatMap { $0 == 0x0A ? Array("\\n".utf8) : [$0] }), "as in JSON")
+        #expect(try isFound(key.flatMap { $0 == 0x0A ? [0x20, 0x0A] : [$0] }), "with blanks at the ends of lines")
+        // Wherever it is in a file that is read piece by piece.
+        let large = work.path.appending("large")
+        for before in stride(from: (1 << 20) - 2200, through: (1 << 20) + 10, by: 170) {
+            let bytes =
+                [UInt8](repeating: 0x2E, count: before) + [0x0A] + key + [UInt8](repeating: 0x2E, count: 1 << 20)
+            try large.replaceContents(with: bytes)
+            #expect(try PrivateKeys.hasKey(.file(large, size: Int64(bytes.count))), "\(before)")
+        }
     }
 
     @Test("what only knows the form of a key, a public key or a certificate is none")
@@ -42,16 +51,16 @@ import Testing
             ],
             directory: work.path
         ).run()
-        #expect(PrivateKeys.hasKey(try work.path.appending("key").contents()))
-        #expect(!PrivateKeys.hasKey(try work.path.appending("certificate").contents()))
+        #expect(try PrivateKeys.hasKey(.bytes(work.path.appending("key").contents())))
+        #expect(try !PrivateKeys.hasKey(.bytes(work.path.appending("certificate").contents())))
         for path in ["/usr/bin/ssh-keygen", "/usr/bin/openssl", "/usr/share/perl5/Debconf/Db.pm"] {
             guard FilePath(path).exists else { continue }
-            #expect(!PrivateKeys.hasKey(try FilePath(path).contents()), "\(path)")
+            #expect(try !PrivateKeys.hasKey(.bytes(FilePath(path).contents())), "\(path)")
         }
         for text in [
             "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----\n\n\n",
             "PRIVATE KEY-----\n", "grep -q -- '-----BEGIN RSA PRIVATE KEY-----' file\nexit 1\n",
             "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----\n",
-        ] { #expect(!PrivateKeys.hasKey(Array(text.utf8)), "\(text)") }
+        ] { #expect(try !PrivateKeys.hasKey(.bytes(Array(text.utf8))), "\(text)") }
     }
 }
