@@ -94,9 +94,8 @@ struct OverlayCopy {
                         ofDirectory: path, permissions: given?.permissions ?? 0o755, owner: owner, group: group)
                 }
             case .regular(let content):
-                let bytes = try attempt("cannot read the overlay's file", at: .path(path)) { try content.load() }
                 try root.replaceFile(
-                    path, with: bytes, permissions: given?.permissions ?? Self.usualPermissions(inode), owner: owner,
+                    path, with: content, permissions: given?.permissions ?? Self.usualPermissions(inode), owner: owner,
                     group: group)
             case .symbolicLink(let target):
                 try root.removeFile(path)

@@ -1,6 +1,7 @@
 import CLinux
 import Fault
 import FileIO
+import FileTree
 import Glibc
 import SystemPackage
 
@@ -232,18 +233,32 @@ final class RootDirectory {
         if let modified { setTime(modified) { futimens(raw, $0) } }
     }
 
+    /// Writes `content` as a file, replacing what is there, a piece at a time.
+    func replaceFile(
+        _ path: String, with content: FileInode.Content, permissions: UInt16 = 0o644, owner: UInt32 = 0,
+        group: UInt32 = 0
+    ) throws(AssemblyFault) {
+        let pieceSize = 1 << 20
+        try removeFile(path)
+        try writeFile(path, permissions: permissions, owner: owner, group: group) { (write) throws(AssemblyFault) in
+            for offset in stride(from: 0, to: content.size, by: pieceSize) {
+                let piece = try attempt("cannot read what is to be the file", at: .path(path)) {
+                    try content.load(from: offset, count: pieceSize)
+                }
+                var failure: AssemblyFault?
+                piece.withUnsafeBytes { buffer in
+                    do throws(AssemblyFault) { try write(buffer) } catch { failure = error }
+                }
+                if let failure { throw failure }
+            }
+        }
+    }
+
     /// Writes `bytes` as a file, replacing what is there.
     func replaceFile(
         _ path: String, with bytes: [UInt8], permissions: UInt16 = 0o644, owner: UInt32 = 0, group: UInt32 = 0
     ) throws(AssemblyFault) {
-        try removeFile(path)
-        try writeFile(path, permissions: permissions, owner: owner, group: group) { (write) throws(AssemblyFault) in
-            var failure: AssemblyFault?
-            bytes.withUnsafeBytes { buffer in
-                do throws(AssemblyFault) { try write(buffer) } catch { failure = error }
-            }
-            if let failure { throw failure }
-        }
+        try replaceFile(path, with: .bytes(bytes), permissions: permissions, owner: owner, group: group)
     }
 
     /// Writes `text` as a file, replacing what is there.
