@@ -7,7 +7,8 @@ import Manifest
 struct Candidates {
     private(set) var entries: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     private let odd: [String: DebianArchiveFault]
-    private let debianIndices: Set<Int>
+    /// The entries of Debian's own suites that would be chosen if there were no others.
+    private var debian: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     /// The archive that has a package and may not supply it, by the package's name.
     private let withheld: [String: String]
 
@@ -19,39 +20,30 @@ struct Candidates {
         _ indices: [PackageIndex], held: [String: LockedPackage], choices: [String: PackageRequest.Choice],
         place: (String) -> Place?, compare: (String, String) -> Int
     ) throws(DebianArchiveFault) {
-        debianIndices = Set(indices.indices.filter { indices[$0].isDebian })
         entries.reserveCapacity(indices.reduce(0) { $0 + $1.entries.count })
+        func isBetter(_ entry: PackageIndex.Entry, _ index: Int, than other: (entry: PackageIndex.Entry, index: Int)?)
+            -> Bool
+        {
+            guard let other else { return true }
+            let (priority, rank) = (indices[index].priority, indices[other.index].priority)
+            return priority > rank || (priority == rank && compare(entry.version, other.entry.version) > 0)
+        }
         for (position, index) in indices.enumerated() {
             for entry in index.entries {
+                if index.isDebian, isBetter(entry, position, than: debian[entry.name]) {
+                    debian[entry.name] = (entry, position)
+                }
                 if let kept = held[entry.name] {
                     guard kept.version == entry.version, kept.digest == entry.digest else { continue }
                 } else if let choice = choices[entry.name], !Self.fits(entry, index, choice) {
                     continue
                 }
-                guard let present = entries[entry.name] else {
-                    entries[entry.name] = (entry, position)
-                    continue
-                }
-                let rank = indices[present.index].priority
-                if index.priority > rank
-                    || (index.priority == rank && compare(entry.version, present.entry.version) > 0)
-                {
-                    entries[entry.name] = (entry, position)
-                }
+                if isBetter(entry, position, than: entries[entry.name]) { entries[entry.name] = (entry, position) }
             }
         }
         odd = indices.reduce(into: [:]) { $0.merge($1.odd) { first, _ in first } }
         withheld = indices.reduce(into: [:]) { archives, index in
             for name in index.withheld { archives[name] = index.suite }
-        }
-        let gone = held.filter { entries[$0.key] == nil }.sorted { $0.key < $1.key }
-        guard gone.isEmpty else {
-            let list = gone.map { "\($0.key) \($0.value.version)" }.joined(separator: ", ")
-            throw DebianArchiveFault(
-                .versionGone, "the archive no longer has what the lock holds: \(list)",
-                remedy:
-                    "move these too (\(gone.map { "--update \($0.key)" }.joined(separator: " "))) or lock everything anew"
-            )
         }
         for (name, choice) in choices.sorted(by: { $0.key < $1.key }) where entries[name] == nil {
             throw Self.absence(of: name, choice, indices, at: place(name))
@@ -116,9 +108,9 @@ struct Candidates {
     ///
     /// Essential packages and those of priority `required` are what debootstrap's and mmdebstrap's minbase have, except
     /// for apt: nothing installs packages into an immutable image, and apt alone brings a dozen more. Who wants it names it.
-    /// No other archive can add to it.
+    /// No other archive can add to it or take from it: whoever's version is chosen, what Debian's suites say counts.
     var base: [String] {
-        entries.values.filter { $0.entry.isBase && debianIndices.contains($0.index) }.map(\.entry.name).sorted()
+        debian.values.map(\.entry).filter { $0.isBase && entries[$0.name] != nil }.map(\.name).sorted()
     }
 
     /// Refuses names that no package has.

@@ -26,6 +26,13 @@ public struct Deb822Parser {
         self.allowsComments = allowsComments
     }
 
+    /// `text` with the line ends of Unix, whoever wrote it.
+    static func withoutCarriageReturns(_ text: [UInt8]) -> [UInt8] {
+        let (cr, lf) = (UInt8(ascii: "\r"), UInt8(ascii: "\n"))
+        guard text.contains(cr) else { return text }
+        return text.indices.filter { text[$0] != cr || $0 + 1 == text.count || text[$0 + 1] != lf }.map { text[$0] }
+    }
+
     /// The next paragraph, or nil at the end.
     public mutating func next() throws(DebianArchiveFault) -> Deb822Paragraph? {
         var fields: [Deb822Paragraph.Field] = []

@@ -6,6 +6,8 @@ package import SystemPackage
 package struct DebianPackageFile: Sendable {
     /// The most bytes the control member may have, compressed or not.
     private static let controlLimit = 64 << 20
+    /// How the names of the tar members end, by their compression.
+    private static let compressions = ["", ".gz", ".xz", ".zst", ".bz2", ".lzma"]
     /// The most files the control member may have.
     private static let controlFileLimit = 1000
     /// Debian's maintainer scripts, which are executable whatever their archive says (dpkg checks that too).
@@ -37,15 +39,27 @@ package struct DebianPackageFile: Sendable {
             var found: (name: String, bytes: [UInt8])?
             var data: Range<Int64>?
             var reader = try ArchiveReader.open(path, format: .ar)
-            while let member = try reader.next() {
-                if member.path.hasPrefix("control.tar") {
-                    found = (member.path, try reader.contents(limit: Self.controlLimit))
-                } else if member.path.hasPrefix("data.tar") {
-                    let start = reader.arDataOffset
-                    let (end, overflows) = start.addingReportingOverflow(member.size)
-                    guard !overflows, member.size >= 0 else { break }
-                    data = start..<end
+            guard let format = try reader.next(), format.path == "debian-binary",
+                try reader.contents(limit: 1024).starts(with: "2.".utf8)
+            else {
+                throw ArchiveFault(.malformed, "does not begin with a debian-binary 2.x", at: .path(path.string))
+            }
+            // In this order, with what begins with `_` anywhere (deb(5)); dpkg does not look at what comes after the data.
+            while data == nil, let member = try reader.next() {
+                if member.path.hasPrefix("_") { continue }
+                let expected = found == nil ? "control.tar" : "data.tar"
+                guard Self.compressions.contains(where: { member.path == expected + $0 }) else {
+                    throw ArchiveFault(
+                        .malformed, "has '\(member.path)' where \(expected) belongs", at: .path(path.string))
                 }
+                guard found != nil else {
+                    found = (member.path, try reader.contents(limit: Self.controlLimit))
+                    continue
+                }
+                let start = reader.arDataOffset
+                let (end, overflows) = start.addingReportingOverflow(member.size)
+                guard !overflows, member.size >= 0 else { break }
+                data = start..<end
             }
             guard let controlArchive = found, let data else {
                 throw ArchiveFault(.malformed, "control.tar or data.tar is missing", at: .path(path.string))

@@ -92,14 +92,17 @@ package struct DependencySolver {
             else { return true }
             defer { fclose(stream) }
             guard repo_add_debpackages(repository, stream, 0) == 0 else { return true }
+            // Of two entries of one version the first counts, as in `candidates`.
+            var taken: Set<String> = []
             for id in repository.pointee.start..<repository.pointee.end {
                 guard let solvable = pool_id2solvable(pool, id), solvable.pointee.repo == repository else { continue }
+                let package = name(of: id)
                 let isCandidate =
-                    candidates.entries[name(of: id)].map {
+                    candidates.entries[package].map {
                         $0.index == position && $0.entry.version == text(solvable.pointee.evr)
                             && $0.entry.architecture == text(solvable.pointee.arch)
                     } ?? false
-                if !isCandidate { repo_free_solvable(repository, id, 0) }
+                if !isCandidate || !taken.insert(package).inserted { repo_free_solvable(repository, id, 0) }
             }
             return false
         }
@@ -112,10 +115,10 @@ package struct DependencySolver {
         let refused = Set(request.refuse)
         if let both = request.install.first(where: refused.contains) {
             throw DebianArchiveFault(
-                .unsatisfiable, "'\(both)' is both in packages.install and in packages.remove",
+                .unsatisfiable,
+                "'\(both)' is in packages.remove, and asked for\(request.place(both).map { " at \($0)" } ?? "")",
                 at: request.placeOfRefusal(both),
-                remedy:
-                    "take it out of one of them; below 'install', '- !remove \(both)' drops what an included manifest has"
+                remedy: "take it out of one of them; '- !remove \(both)' drops what an included manifest has"
             )
         }
         let base = candidates.base.filter { !refused.contains($0) }

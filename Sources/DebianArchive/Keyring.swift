@@ -158,7 +158,7 @@ public struct Keyring: Sendable, Hashable {
         /// Who signed and is not in the keyring, by fingerprint or what of it the signature has.
         var strangers: [String] = []
         /// Why a signature counts for nothing, which another one may make up for.
-        var expiry: String?
+        var worthless: String?
         /// Why nothing of it is believed.
         var failure: String?
 
@@ -167,7 +167,7 @@ public struct Keyring: Sendable, Hashable {
         var isWrong: Bool { failure != nil }
 
         var reason: String {
-            failure ?? expiry
+            failure ?? worthless
                 ?? (strangers.isEmpty
                     ? "not signed"
                     : "signed only by keys that the keyring does not have (\(strangers.joined(separator: ", ")))")
@@ -175,7 +175,7 @@ public struct Keyring: Sendable, Hashable {
     }
 
     /// The lines of GnuPG's status interface (doc/DETAILS). An archive signs with its old and its new key, of which a keyring may
-    /// have only one and one may have expired: one good signature is enough, and none may be wrong.
+    /// have only one and one may have expired or be revoked: one good signature is enough, and none may be wrong.
     private static func status(_ text: String) -> Status {
         var status = Status()
         // VALIDSIG follows for each signature that fits what was signed, by an expired key too.
@@ -191,9 +191,9 @@ public struct Keyring: Sendable, Hashable {
                 if isByGoodKey, let signer = words.last { status.signers.append(String(signer)) }
                 isByGoodKey = false
             case "BADSIG": status.failure = "the signature is wrong: the file was changed after it was signed"
-            case "EXPSIG": status.expiry = "the signature has expired"
-            case "EXPKEYSIG": status.expiry = "the signature is by an expired key"
-            case "REVKEYSIG": status.failure = "the signature is by a revoked key"
+            case "EXPSIG": status.worthless = "the signature has expired"
+            case "EXPKEYSIG": status.worthless = "the signature is by an expired key"
+            case "REVKEYSIG": status.worthless = "the signature is by a revoked key"
             case "NODATA": status.failure = "not signed"
             case "ERRSIG":
                 // The last but one word is the reason; 9 is a missing key.
@@ -201,7 +201,7 @@ public struct Keyring: Sendable, Hashable {
                     // The fingerprint is the last word, where the signature has it.
                     status.strangers.append(String(words.count > 8 && words[8] != "-" ? words[8] : words[2]))
                 } else {
-                    status.failure = "the signature cannot be checked"
+                    status.worthless = "the signature is of a kind that is too weak or that gpgv does not know"
                 }
             default: break
             }

@@ -62,6 +62,43 @@ struct LocalPackages {
         self.files = files
     }
 
+    /// The file that was locked as `package`.
+    func file(of package: LockedPackage) throws(DebianArchiveFault) -> FilePath {
+        guard let file = files[package.digest] else {
+            throw DebianArchiveFault(
+                .lockStale,
+                "no file of 'packages.local' is the '\(package.name)' \(package.version) that the lock names (SHA-256 "
+                    + "\(package.digest))", remedy: "run 'ballast lock' again")
+        }
+        return file
+    }
+
+    /// Refuses a lock's `packages` where they are not those that locking would take of these files.
+    func requireLocked(in packages: [LockedPackage], by manifest: Manifest) throws(DebianArchiveFault) {
+        let requests = manifest.packages.install.map { PackageRequest($0) }
+        let choices = Dictionary(requests.map { ($0.name, $0.choice) }) { first, _ in first }
+        // What a package of another suite needs may come from there too.
+        let hasSuites = requests.contains { if case .suite? = $0.choice { true } else { false } }
+        for package in packages {
+            if package.suite == Self.suite {
+                _ = try file(of: package)
+                continue
+            }
+            guard let entry = index.entries.first(where: { $0.name == package.name }) else { continue }
+            switch choices[package.name] {
+            case .version(let version)?? where version != entry.version: continue
+            case .suite(let suite)?? where suite != Self.suite: continue
+            case nil where hasSuites: continue
+            default:
+                throw DebianArchiveFault(
+                    .lockStale,
+                    "'packages.local' has \(entry.name) \(entry.version), and the lock has \(package.version) of "
+                        + "'\(package.suite)'", at: files[entry.digest].map { .path($0.string) },
+                    remedy: "run 'ballast lock' again")
+            }
+        }
+    }
+
     /// The files of all patterns, each with the first pattern that names it.
     private static func files(
         _ manifest: Manifest

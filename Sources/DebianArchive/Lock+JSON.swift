@@ -170,7 +170,7 @@ extension Lock {
             throw try cursor.field("date").unexpected("is not what 'epoch' says, \(ArchiveDate.text(date))")
         }
         let name = try cursor.field("name").string()
-        guard LockedPackage.isPlain(name) else {
+        guard LockedSuite.isName(name) else {
             throw try cursor.field("name").unexpected("is not the name of a suite")
         }
         return LockedSuite(

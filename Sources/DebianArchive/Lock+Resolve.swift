@@ -2,6 +2,7 @@ import Cryptography
 public import Fault
 import FileIO
 public import Manifest
+import Transfer
 
 extension Lock {
     /// Finds the packages of `manifest` in its archives: what it asks for, its kernel, what every Debian system has, and what
@@ -17,8 +18,8 @@ extension Lock {
         _ manifest: Manifest, suites: [String]? = nil, from archive: ArchiveClient, replacing previous: Lock? = nil,
         updating updates: [String]? = nil, leftOut: ([Recommendation]) -> Void = { _ in }
     ) async throws(DebianArchiveFault) -> Lock {
-        let kept = updates == nil ? nil : previous
-        if let kept, let updates { try require(updates, of: manifest, in: kept) }
+        let base = updates == nil ? nil : previous
+        if let base, let updates { try require(updates, of: manifest, in: base) }
         let sources = try sources(manifest, suites: suites, from: archive)
         var releases: [ReleaseFile] = []
         var indices: [PackageIndex] = []
@@ -34,20 +35,19 @@ extension Lock {
             }
         }
         let cache = PackageCache(archive.cache)
-        let held = (kept?.packages ?? []).filter { package in
+        let held = (base?.packages ?? []).filter { package in
             updates?.contains(package.name) == false
-                && mayStay(package, manifest, indices, local: local, suites: kept?.suites ?? [])
+                && mayStay(package, manifest, indices, local: local, suites: base?.suites ?? [])
         }
-        indices += try await keptIndices(
-            held, beside: indices, in: cache,
+        let kept = try await keptIndices(
+            held, of: previous?.suites ?? [], beside: indices, in: cache,
             from: PackageSources(mirror: archive.mirror, archives: manifest.distribution.archives))
-
-        let packages = try solve(manifest, indices, held: held, leftOut)
+        let packages = try solve(manifest, indices + kept.indices, held: held, gone: kept.gone, leftOut)
         try cache.add(packages.filter { $0.suite == LocalPackages.suite }, from: local)
         var suites = releases.map(LockedSuite.init)
         // What was kept of a suite that is not looked at any more is still of that suite.
         let left = Set(packages.map(\.suite)).subtracting(suites.map(\.name))
-        suites += (kept?.suites ?? []).filter { left.contains($0.name) }
+        suites += (base?.suites ?? []).filter { left.contains($0.name) }
         return Lock(
             architecture: manifest.architecture.rawValue, suites: suites, packages: packages,
             accounts: previous?.accounts ?? LockedAccounts(), requestDigest: manifest.requestDigest)
@@ -104,6 +104,34 @@ extension Lock {
             + manifest.distribution.archives.map { ArchiveSource($0) }
     }
 
+    /// Solves with what is held, of which those that are `gone` can be had no more: they must not be needed either.
+    private static func solve(
+        _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage], gone: [LockedPackage],
+        _ leftOut: ([Recommendation]) -> Void
+    ) throws(DebianArchiveFault) -> [LockedPackage] {
+        let names = Set(gone.map(\.name))
+        let packages: [LockedPackage]
+        do throws(DebianArchiveFault) {
+            packages = try solve(manifest, indices, held: held.filter { !names.contains($0.name) }, leftOut)
+        } catch  where !gone.isEmpty && [.unsatisfiable, .unknownPackage].contains(error.code) {
+            throw versionsGone(gone, cause: error)
+        }
+        let chosen = Set(packages.map(\.name))
+        let needed = gone.filter { chosen.contains($0.name) }
+        guard needed.isEmpty else { throw versionsGone(needed) }
+        return packages
+    }
+
+    private static func versionsGone(
+        _ packages: [LockedPackage], cause: (any Error)? = nil
+    ) -> DebianArchiveFault {
+        let names = packages.map { "\($0.name) \($0.version)" }.joined(separator: ", ")
+        let options = packages.map { "--update \($0.name)" }.joined(separator: " ")
+        return DebianArchiveFault(
+            .versionGone, "the archive no longer has what the lock holds: \(names)",
+            remedy: "move these too (\(options)) or lock everything anew", cause: cause)
+    }
+
     private static func solve(
         _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage], _ leftOut: ([Recommendation]) -> Void
     ) throws(DebianArchiveFault) -> [LockedPackage] {
@@ -155,30 +183,35 @@ extension Lock {
     /// The processors' microcode.
     private static let microcodePackages = ["amd64-microcode", "intel-microcode"]
 
-    /// Indices of what the lock holds and no archive names any more, read out of the packages themselves.
+    /// Indices of what the lock holds and no archive names any more, read out of the packages themselves, and those of it that
+    /// neither the cache nor a mirror has.
     private static func keptIndices(
-        _ held: [LockedPackage], beside indices: [PackageIndex], in cache: PackageCache, from sources: PackageSources
-    ) async throws(DebianArchiveFault) -> [PackageIndex] {
+        _ held: [LockedPackage], of suites: [LockedSuite], beside indices: [PackageIndex], in cache: PackageCache,
+        from sources: PackageSources
+    ) async throws(DebianArchiveFault) -> (indices: [PackageIndex], gone: [LockedPackage]) {
         let names = Set(held.map(\.name))
         var there: Set<SHA256Digest> = []
         for index in indices {
             for entry in index.entries where names.contains(entry.name) { there.insert(entry.digest) }
         }
         var texts: [String: String] = [:]
+        var gone: [LockedPackage] = []
         for package in held where !there.contains(package.digest) {
             do throws(DebianArchiveFault) { try await cache.fetch([package], from: sources) } catch {
-                // The solver says so where it is needed.
-                guard error.code != .digestMismatch else { throw error }
+                guard (error.cause as? TransferFault)?.code == .notFound else { throw error }
+                gone.append(package)
                 continue
             }
             texts[package.suite, default: ""] += LocalPackages.paragraph(
                 of: try DebianPackageFile(cache.path(of: package)), path: package.path, size: package.size,
                 digest: package.digest)
         }
-        return texts.sorted { $0.key < $1.key }.map { suite, text in
+        let archives = Set(suites.filter(\.isArchive).map(\.name))
+        let kept = texts.sorted { $0.key < $1.key }.map { suite, text in
             PackageIndex(
-                text: Array(text.utf8), suite: suite, priority: 1, isDebian: false,
+                text: Array(text.utf8), suite: suite, priority: 1, isDebian: !archives.contains(suite),
                 source: "the cache's packages of '\(suite)'")
         }
+        return (kept, gone)
     }
 }

@@ -77,6 +77,9 @@ public struct LockedSuite: Sendable, Hashable {
     /// Whether it is an archive of the manifest's, and not one of Debian's suites.
     public var isArchive: Bool
 
+    /// Whether a suite can have this name.
+    public static func isName(_ text: String) -> Bool { LockedPackage.isPlain(text) }
+
     /// A suite of the name, date and digest, signed by these keys.
     public init(name: String, date: Int64, digest: SHA256Digest, keys: [String], isArchive: Bool = false) {
         self.isArchive = isArchive

@@ -30,42 +30,30 @@ public struct PackageCache: Sendable {
         packages.filter { (try? FileStatus(of: path(of: $0)))?.size != $0.size }
     }
 
-    /// Refuses a lock of which a local package is not beside the manifest any more.
+    /// Refuses a lock that other package files are beside the manifest of than were there when it was made.
     public func checkLocal(_ lock: Lock, of manifest: Manifest) throws(DebianArchiveFault) {
-        let wanted = lock.packages.filter { $0.suite == LocalPackages.suite }
-        guard !wanted.isEmpty else { return }
-        let local = try LocalPackages(manifest)
-        for package in wanted { _ = try Self.file(of: package, in: local) }
+        guard !manifest.packages.local.isEmpty else { return }
+        try LocalPackages(manifest).requireLocked(in: lock.packages, by: manifest)
     }
 
     /// Takes over from beside the manifest those local packages of `packages` that are not here.
     public func addLocal(_ packages: [LockedPackage], of manifest: Manifest) throws(DebianArchiveFault) {
-        let locals = packages.filter { $0.suite == LocalPackages.suite }
-        let wanted = missing(of: locals)
-        // Where the files are there, they have to be those that were locked, whatever the cache still has.
-        if wanted.isEmpty, let local = try? LocalPackages(manifest) {
-            for package in locals { _ = try Self.file(of: package, in: local) }
+        guard !manifest.packages.local.isEmpty else { return }
+        let wanted = missing(of: packages.filter { $0.suite == LocalPackages.suite })
+        do throws(DebianArchiveFault) {
+            let local = try LocalPackages(manifest)
+            // They have to be those that were locked, whatever the cache still has.
+            try local.requireLocked(in: packages, by: manifest)
+            try add(wanted, from: local)
+        } catch  where error.code == .unknownPackage && wanted.isEmpty {
+            // The files are elsewhere, and the cache has what was locked.
         }
-        guard !wanted.isEmpty else { return }
-        try add(wanted, from: try LocalPackages(manifest))
-    }
-
-    private static func file(
-        of package: LockedPackage, in local: LocalPackages
-    ) throws(DebianArchiveFault) -> FilePath {
-        guard let file = local.files[package.digest] else {
-            throw DebianArchiveFault(
-                .lockStale,
-                "no file of 'packages.local' is the '\(package.name)' \(package.version) that the lock names (SHA-256 "
-                    + "\(package.digest))", remedy: "run 'ballast lock' again")
-        }
-        return file
     }
 
     /// Takes these over from the files that have their SHA-256.
     func add(_ packages: [LockedPackage], from local: LocalPackages) throws(DebianArchiveFault) {
         for package in packages {
-            let file = try Self.file(of: package, in: local)
+            let file = try local.file(of: package)
             do {
                 try path(of: package).removingLastComponent().makeDirectories()
                 try ArchiveTransfer().download(

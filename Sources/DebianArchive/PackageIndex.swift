@@ -57,8 +57,8 @@ public struct PackageIndex: Sendable {
         self.suite = suite
         self.names = names.union([suite])
         self.priority = priority
-        self.text = text
-        var parser = Deb822Parser(text, source: source)
+        self.text = Deb822Parser.withoutCarriageReturns(text)
+        var parser = Deb822Parser(self.text, source: source)
         var entries: [Entry] = []
         var odd: [String: DebianArchiveFault] = [:]
         var withheld: Set<String> = []

@@ -54,7 +54,7 @@ public struct ReleaseFile: Sendable {
     init(
         _ verified: Keyring.Verified, of source: ArchiveSource, address: String, digest: SHA256Digest, now: Int64
     ) throws(DebianArchiveFault) {
-        var parser = Deb822Parser(verified.text, source: address)
+        var parser = Deb822Parser(Deb822Parser.withoutCarriageReturns(verified.text), source: address)
         guard let paragraph = try parser.next() else {
             throw DebianArchiveFault(.malformed, "the Release file is empty", at: .path(address))
         }
@@ -182,7 +182,7 @@ public struct ReleaseFile: Sendable {
     private static func indices(_ paragraph: Deb822Paragraph) throws(DebianArchiveFault) -> [String: Index] {
         var indices: [String: Index] = [:]
         for line in try paragraph.required("SHA256").split(separator: "\n") {
-            let parts = line.split { $0 == " " || $0 == "\t" || $0 == "\r" }
+            let parts = line.split { $0 == " " || $0 == "\t" }
             guard parts.count == 3, let digest = SHA256Digest(hexadecimal: parts[0]), let size = Int64(parts[1]),
                 size >= 0
             else { throw paragraph.malformed("'\(line)' is no SHA-256, size and path") }

@@ -98,9 +98,9 @@ struct BuildCommand: AsyncParsableCommand {
         let cache = PackageCache(archive.cacheDirectory)
         if let packages {
             guard FilePath(packages).exists else {
-                throw ValidationError(
-                    "--packages: there is no directory '\(packages)'; name one that 'ballast lock --export' has written"
-                )
+                throw DebianArchiveFault(
+                    .system, "there is no directory '\(packages)'", at: .named("--packages"),
+                    remedy: "name one that 'ballast lock --export' has written")
             }
             try cache.add(cache.missing(of: lock.packages), fromExport: FilePath(packages))
         }
@@ -109,9 +109,10 @@ struct BuildCommand: AsyncParsableCommand {
         let missing = cache.missing(of: lock.packages)
         guard missing.isEmpty else {
             let names = missing.prefix(8).map { "\($0.name) \($0.version)" }.joined(separator: ", ")
-            throw ValidationError(
-                "--offline: \(missing.count) packages are not in the cache: \(names)\(missing.count > 8 ? ", …" : ""); build "
-                    + "once without it, or name an export of the lock with --packages")
+            throw DebianArchiveFault(
+                .system,
+                "\(missing.count) packages are not in the cache: \(names)\(missing.count > 8 ? ", …" : "")",
+                at: .named("--offline"), remedy: "build once without it, or name an export of the lock with --packages")
         }
         return cache
     }

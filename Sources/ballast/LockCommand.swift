@@ -66,6 +66,9 @@ struct LockCommand: AsyncParsableCommand {
 
     func validate() throws {
         let modes = [check, export != nil, suites != nil || !updates.isEmpty].filter { $0 }
+        for suite in (suites ?? "").split(separator: ",") where !LockedSuite.isName(String(suite)) {
+            throw ValidationError("--suites: '\(suite)' is not the name of a suite, such as trixie-updates")
+        }
         guard modes.count <= 1 else {
             throw ValidationError(
                 "--check, --export and what chooses packages (--suites, --update) exclude one another")

@@ -117,16 +117,11 @@ struct DependencySolverTests {
         #expect(try solve([stable, backports], ["a", "b"]) == ["a=1", "b=2"])
     }
 
-    @Test("a held version stays, and one that is gone is named")
+    @Test("a held version stays, and is named where it is in the way")
     func held() throws {
         let old = try index("a 1 Depends=lib\nlib 1", suite: "trixie")
         let new = try index("a 2 Depends=lib\nlib 2", suite: "trixie-security")
         #expect(try solve([old, new], ["a"], held: ["lib": "1"]) == ["a=2", "lib=1"])
-        let fault = try #require(throws: DebianArchiveFault.self) {
-            try solve([old, new], ["a"], held: ["lib": "0.9", "a": "1"])
-        }
-        #expect(fault.code == .versionGone)
-        #expect(fault.message == "the archive no longer has what the lock holds: lib 0.9")
         let newer = try index("a 2 Depends=lib (>= 2)\nlib 2", suite: "trixie-security")
         let stuck = try #require(throws: DebianArchiveFault.self) {
             try solve([old, newer], ["a"], held: ["lib": "1"])
@@ -183,7 +178,7 @@ struct DependencySolverTests {
         )
         #expect(
             try message([index("a 1")], ["a"], without: ["a"])
-                == "unsatisfiable: 'a' is both in packages.install and in packages.remove")
+                == "unsatisfiable: 'a' is in packages.remove, and asked for")
     }
 
     @Test("a path that leaves the mirror costs the package that has it")

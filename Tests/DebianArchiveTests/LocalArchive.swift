@@ -4,6 +4,7 @@ import DebianArchive
 import FileIO
 import Foundation
 import SystemPackage
+import Testing
 
 /// A small archive, signed with a key of its own and served on loopback.
 final class LocalArchive {
@@ -165,6 +166,18 @@ struct Signer: Sendable {
 
     /// Where gpg finds the secret key.
     var directory: FilePath { home }
+
+    /// A key of its own that can be revoked.
+    static func revocable() async throws -> Signer { try await Signer(name: "revocable") }
+
+    /// Revokes the key, by the certificate that gpg makes with each.
+    func revoke() async throws {
+        let directory = home.appending("openpgp-revocs.d")
+        let name = try #require(try directory.directoryEntries().first)
+        // gpg writes a colon before it, so that nobody revokes a key by mistake.
+        let text = try directory.appending(name).text().replacing(":-----BEGIN", with: "-----BEGIN")
+        _ = try await DebCommand.run("gpg", ["--homedir", home.string, "--batch", "--import"], input: Array(text.utf8))
+    }
 
     /// The public key as vendors offer it.
     func armored() async throws -> [UInt8] {

@@ -582,6 +582,189 @@ struct VendorArchiveTests {
         #expect(try await chosen(manifest).contains("web=1.6"))
     }
 
+    @Test("an essential package stays in, whichever archive its version is of and whether that is still there")
+    func essential() async throws {
+        let file = try await deb("base-files", "1", "Essential: yes", in: "debs")
+        func publish(_ version: String) async throws {
+            try await debian.publish(
+                [
+                    .init(
+                        name: "base-files", version: version, fields: ["Essential": "yes"],
+                        content: version == "1" ? try file.contents() : []), .init(name: "kernel"),
+                    .init(name: "web", version: version),
+                ], validUntil: nil)
+        }
+        try await publish("1")
+        let manifest = try manifest("", install: "web")
+        let before = try await lock(manifest)
+        try await PackageCache(debian.cache).fetch(
+            before.packages.filter { $0.name == "base-files" },
+            from: PackageSources(mirror: debian.mirror, archives: []))
+        try await publish("2")
+        let after = try await lock(manifest, replacing: before, updating: ["web"])
+        #expect(after.packages.map { "\($0.name) \($0.version)" } == ["base-files 1", "kernel 1", "web 2"])
+        // Neither says that it is essential.
+        try await deb("base-files", "3", in: "own")
+        #expect(
+            try await chosen(self.manifest("", install: "web", local: "[own/*.deb]"))
+                == ["base-files=3", "kernel=1", "web=2"])
+        try await deb("base-files", "4", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let ours = try await chosen(self.manifest(yaml(uri, suite: "./"), install: "web"))
+        #expect(ours == ["base-files=4", "kernel=1", "web=2"])
+        #expect(ours == (try await apt([line(uri, "./")], ["web"])))
+    }
+
+    @Test("a package that the lock holds and nothing needs any more may be gone")
+    func goneAndNotNeeded() async throws {
+        func publish(_ number: String) async throws {
+            try await debian.publish(
+                [
+                    .init(name: "base-files", fields: ["Essential": "yes"]), .init(name: "kernel"),
+                    .init(name: "web", version: number, fields: ["Depends": "abi-\(number)"]),
+                    .init(name: "abi-\(number)", version: number), .init(name: "lib", version: number),
+                ], validUntil: nil)
+        }
+        try await publish("1")
+        let manifest = try manifest("", install: "web, lib")
+        let before = try await lock(manifest)
+        try debian.root.appending("debian/pool").removeTree()
+        try await publish("2")
+        let fault = await #expect(throws: DebianArchiveFault.self) {
+            try await lock(manifest, replacing: before, updating: ["web"])
+        }
+        #expect(
+            fault?.description
+                == "the archive no longer has what the lock holds: lib 1; move these too (--update lib) or lock "
+                + "everything anew")
+        let after = try await lock(manifest, replacing: before, updating: ["web", "lib"])
+        #expect(
+            after.packages.map { "\($0.name) \($0.version)" } == [
+                "abi-2 2", "base-files 1", "kernel 1", "lib 2", "web 2",
+            ])
+        // A mirror that does not answer has not dropped anything.
+        try work.appending("no-directory").replaceContents(with: "")
+        let client = ArchiveClient(
+            mirror: debian.mirror, cache: work.appending("no-directory"), keyring: Keyring(debian.signer.keyring),
+            now: { Int64(time(nil)) })
+        let other = await #expect(throws: DebianArchiveFault.self) {
+            try await Lock.resolve(manifest, from: client, replacing: before, updating: ["web", "lib"])
+        }
+        #expect(other.map { $0.code != .versionGone } == true, "\(other?.description ?? "")")
+    }
+
+    @Test("a package file that came beside the manifest since is one to lock again for")
+    func newLocal() async throws {
+        try await deb("web-dbgsym", "1", in: "own")
+        let manifest = try manifest("", install: "web", local: "[own/*.deb]")
+        let lock = try await lock(manifest)
+        let cache = PackageCache(work.appending("empty"))
+        try cache.checkLocal(lock, of: manifest)
+        let file = try await deb("web", "0.5", in: "own")
+        for check in [
+            { try cache.checkLocal(lock, of: manifest) }, { try cache.addLocal(lock.packages, of: manifest) },
+        ] {
+            let fault = try #require(throws: DebianArchiveFault.self, performing: check)
+            #expect(
+                fault.description
+                    == "\(file): 'packages.local' has web 0.5, and the lock has 1.0-1 of 'trixie'; run 'ballast "
+                    + "lock' again")
+        }
+        try cache.checkLocal(lock, of: try self.manifest("", install: "web=1.0-1", local: "[own/*.deb]"))
+        try work.appending("own").removeTree()
+        #expect(throws: DebianArchiveFault.self) { try cache.checkLocal(lock, of: manifest) }
+        try cache.addLocal(lock.packages, of: manifest)
+    }
+
+    @Test("an archive whose files have the line ends of another system is read as any other")
+    func carriageReturns() async throws {
+        try await deb("web", "2.0", "Depends: tool (>= 1),\n lib", in: "flat")
+        try await deb("tool", "1", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let path = work.appending("flat")
+        let index = try path.appending("Packages").text().replacing("\n", with: "\r\n")
+        try path.appending("Packages").replaceContents(with: index)
+        var release = try await Command("apt-ftparchive", ["release", "."], directory: path).run().outputText
+        release = release.replacing("\n", with: "\r\n")
+        try path.appending("Release").replaceContents(with: release)
+        try path.appending("Release.gpg").replaceContents(with: try await signer.signApart(Array(release.utf8)))
+        #expect(
+            try await chosen(try manifest(yaml(uri, suite: "./"), install: "web"))
+                == ["base-files=1", "kernel=1", "web=2.0", "tool=1", "lib=1.0-1"])
+    }
+
+    @Test("of two entries of one version the first is taken, with what it needs")
+    func sameVersionTwice() async throws {
+        try await deb("tool", "1", "Depends: lib", in: "flat/a")
+        try await deb("tool", "1", in: "flat/b")
+        let uri = try await flat("flat", compress: [])
+        let lock = try await lock(try manifest(yaml(uri, suite: "./"), install: "tool"))
+        let path = try #require(lock.packages.first { $0.name == "tool" }?.path)
+        #expect(lock.packages.contains { $0.name == "lib" } == path.hasPrefix("a/"), "\(path)")
+    }
+
+    @Test("a key that was revoked vouches for nothing, and takes nothing from a good one beside it")
+    func revokedKeys() async throws {
+        try await deb("web", "2.0", in: "flat")
+        let uri = try await flat("flat", compress: [])
+        let release = try work.appending("flat/Release").contents()
+        let revoked = try await Signer.revocable()
+        let signatures = (
+            old: try await revoked.signApart(release, isArmored: false),
+            good: try await signer.signApart(release, isArmored: false)
+        )
+        try await revoked.revoke()
+        let keys = [try await revoked.armored(), try await signer.armored()].map { String(decoding: $0, as: UTF8.self) }
+        try work.appending("vendor.asc").replaceContents(with: keys.joined())
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
+        let file = work.appending("flat/Release.gpg")
+        for signature in [signatures.old + signatures.good, signatures.good + signatures.old] {
+            try file.replaceContents(with: signature)
+            #expect(try await chosen(manifest).contains("web=2.0"))
+        }
+        // apt wants armor around both.
+        let armored = try await DebCommand.run("gpg", ["--enarmor"], input: signatures.old + signatures.good)
+        try file.replaceContents(
+            with: String(decoding: armored, as: UTF8.self).replacing("PGP ARMORED FILE", with: "PGP SIGNATURE"))
+        #expect(try await apt([line(uri, "./")], ["web"]).contains("web=2.0"))
+        try file.replaceContents(with: signatures.old)
+        let message = await message(manifest)
+        #expect(
+            message.contains("the signature is by a revoked key; get the archive's present key into "), "\(message)")
+    }
+
+    @Test("a package file that dpkg would read otherwise is refused")
+    func members() async throws {
+        let whole = try await deb("web", "2.0", in: "whole")
+        let parts = work.appending("parts")
+        try parts.makeDirectories()
+        try await Command("ar", ["x", whole.string], directory: parts).run()
+        let names = try parts.directoryEntries().sorted()
+        #expect(names == ["control.tar", "data.tar", "debian-binary"])
+        for name in ["_note", "data.tar.xz", "other"] { try parts.appending(name).replaceContents(with: "x") }
+        func message(_ members: [String]) async throws -> String {
+            let file = work.appending("own/web.deb")
+            try file.removeTree()
+            try work.appending("own").makeDirectories()
+            try await Command("ar", ["rcS", file.string] + members, directory: parts).run()
+            return await self.message(try manifest("", install: "web", local: "[own/web.deb]"))
+        }
+        let good = ["debian-binary", "control.tar", "data.tar"]
+        #expect(try await message(good) == "no fault")
+        #expect(
+            try await message(["debian-binary", "_note", "control.tar", "_note", "data.tar", "other"]) == "no fault")
+        for (members, expected) in [
+            (["control.tar", "data.tar"], "does not begin with a debian-binary 2.x"),
+            (["debian-binary", "data.tar", "control.tar"], "has 'data.tar' where control.tar belongs"),
+            (["debian-binary", "other", "control.tar", "data.tar"], "has 'other' where control.tar belongs"),
+            (["debian-binary", "control.tar", "other", "data.tar"], "has 'other' where data.tar belongs"),
+            (["debian-binary", "control.tar"], "control.tar or data.tar is missing"),
+        ] {
+            let text = try await message(members)
+            #expect(text.contains("not a usable Debian package: ") && text.contains(expected), "\(members): \(text)")
+        }
+    }
+
     @Test("an exported lock is an archive for apt and a source for builds")
     func export() async throws {
         try await deb("web", "0.5+local1", "Depends: tool", in: "own")
