@@ -11,7 +11,6 @@ package struct ManifestReader {
     static let nodeLimit = 20_000
 
     private let file: FilePath
-    private var nodeCount = 0
 
     private init(file: FilePath) { self.file = file }
 
@@ -37,7 +36,8 @@ package struct ManifestReader {
         }
         // Some editors begin a file with a byte order mark.
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
-        var reader = ManifestReader(file: file)
+        try YAMLBounds.check(text, of: file)
+        let reader = ManifestReader(file: file)
         do {
             guard let root = try Yams.compose(yaml: text) else {
                 return ManifestNode(.mapping([]), origin: .init(file: file, line: 1, column: 1))
@@ -102,15 +102,9 @@ package struct ManifestReader {
         return nil
     }
 
-    private mutating func node(_ node: Node, depth: Int) throws(ManifestFault) -> ManifestNode {
+    private func node(_ node: Node, depth: Int) throws(ManifestFault) -> ManifestNode {
         let origin = origin(of: node)
-        nodeCount += 1
-        guard nodeCount <= Self.nodeLimit else {
-            throw ManifestFault(.limit, "more than \(Self.nodeLimit) values", at: .path(file.string))
-        }
-        guard depth < Self.depthLimit else {
-            throw ManifestFault(.limit, "nested more than \(Self.depthLimit) levels deep", at: origin.place)
-        }
+        guard depth < Self.depthLimit else { throw Self.tooDeep(at: origin.place) }
         switch node {
         case .scalar(let scalar):
             let content: ManifestNode.Content =
@@ -131,7 +125,7 @@ package struct ManifestReader {
             for (key, value) in mapping {
                 let keyOrigin = self.origin(of: key)
                 guard let name = key.scalar?.string else {
-                    throw ManifestFault(.syntax, "a key must be a word", at: keyOrigin.place)
+                    throw Self.badKey(at: keyOrigin.place)
                 }
                 entries.append(.init(key: name, keyOrigin: keyOrigin, value: try self.node(value, depth: depth + 1)))
             }
@@ -140,6 +134,12 @@ package struct ManifestReader {
             throw ManifestFault(.syntax, "an alias without its anchor", at: origin.place)
         }
     }
+
+    static func tooDeep(at place: Place) -> ManifestFault {
+        ManifestFault(.limit, "nested more than \(depthLimit) levels deep", at: place)
+    }
+
+    static func badKey(at place: Place) -> ManifestFault { ManifestFault(.syntax, "a key must be a word", at: place) }
 
     private func origin(of node: Node) -> ManifestNode.Origin {
         .init(file: file, line: node.mark?.line ?? 1, column: node.mark?.column ?? 1)

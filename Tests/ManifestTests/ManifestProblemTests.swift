@@ -335,6 +335,22 @@ struct ManifestProblemTests {
             bomb += "a\(level): &a\(level) [\(aliases)]\n"
         }
         #expect(try ManifestFiles(["m.yaml": bomb]).problems() == ["m.yaml: more than 20000 values"])
+        // As a key, one of a size that would be allowed too: it would be hashed with all that is in it.
+        for key in ["? *a3\n: 1\n", "k: {*a3 : 1}\n", "? [x]\n: 1\n", "k: {[*a1], x: 1}\n"] {
+            let lines = bomb.split(separator: "\n").prefix(4).joined(separator: "\n")
+            let problems = try ManifestFiles(["m.yaml": "\(lines)\n\(key)"]).problems()
+            #expect(problems.count == 1 && problems[0].hasSuffix("a key must be a word"), "\(problems)")
+        }
+        // Each line is one level deeper than the one before.
+        let ladder = (1...30_000).map { "a\($0): &a\($0) [*a\($0 - 1)]\n" }.joined()
+        #expect(
+            try ManifestFiles(["m.yaml": "a0: &a0 x\n" + ladder]).problems()
+                == ["m.yaml:32:12: nested more than 32 levels deep"])
+        // Anchors are of use all the same.
+        #expect(
+            try ManifestFiles([
+                "m.yaml": "product: &name xx\npackages: {install: &list [*name ], remove: []}\n"
+            ]).problems() == [])
         var chain = ["m.yaml": "product: x\ninclude: [n0.yaml]\n"]
         for level in 0..<20 { chain["n\(level).yaml"] = "include: [n\(level + 1).yaml]\n" }
         chain["n20.yaml"] = ""
