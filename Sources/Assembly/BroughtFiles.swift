@@ -7,7 +7,13 @@ import SystemPackage
 /// What the manifest's own files and overlays bring into the image, with where it was named. Each of it is in the image, or
 /// ends the build.
 struct BroughtFiles {
-    enum Kind { case file, directory, other }
+    enum Kind {
+        case file, directory, other
+        /// A directory of which the overlay says whose it is.
+        case namedDirectory
+
+        var isDirectory: Bool { self == .directory || self == .namedDirectory }
+    }
 
     private struct Source {
         let place: Place?
@@ -18,13 +24,14 @@ struct BroughtFiles {
     /// Patterns of what each version has a host make anew, having removed what is there.
     private let renewed: [String]
 
-    /// The paths, without those of directories.
+    /// The paths, without those of directories that are only on the way.
     var paths: Set<String> { Set(sources.filter { $0.value.kind != .directory }.keys) }
 
     init(_ manifest: Manifest) throws(AssemblyFault) {
         renewed = manifest.firstBoot.filter(\.renew).map(\.remove)
         for overlay in manifest.overlays {
-            for (path, kind) in try OverlayCopy.paths(of: overlay.directory) {
+            for (path, kind) in try OverlayCopy.paths(of: overlay.directory)
+            where kind != .directory || sources[path] == nil {
                 sources[path] = Source(place: overlay.place ?? .path(overlay.directory.string), kind: kind)
             }
         }
@@ -68,7 +75,7 @@ struct BroughtFiles {
     /// Refuses what lies where nothing of an image can be.
     func checkPlaces() throws(AssemblyFault) {
         for (path, source) in sources.sorted(by: { $0.key < $1.key }) {
-            func isIn(_ top: String) -> Bool { path == top ? source.kind != .directory : path.hasPrefix(top + "/") }
+            func isIn(_ top: String) -> Bool { path == top ? !source.kind.isDirectory : path.hasPrefix(top + "/") }
             for refusal in Self.refusals where refusal.paths.contains(where: isIn) {
                 throw fault(path, source, refusal.reason, refusal.remedy)
             }
@@ -94,7 +101,7 @@ struct BroughtFiles {
 
     /// Refuses a finished tree without what was brought.
     func check(_ tree: FileTree) throws(AssemblyFault) {
-        for (path, source) in sources.sorted(by: { $0.key < $1.key }) where source.kind != .directory {
+        for (path, source) in sources.sorted(by: { $0.key < $1.key }) where !source.kind.isDirectory {
             let parts = path.split(separator: "/")
             let directory = parts.dropLast().joined(separator: "/")
             guard let name = parts.last, !isThere(directory, String(name), source.kind, tree) else { continue }

@@ -13,8 +13,9 @@ struct FinishedTree {
     /// What the manifest's files and overlays bring.
     let brought: BroughtFiles
     let epoch: Int64
-    /// When the tree was built, in seconds since 1970. What has a time in it was made then, whatever the clock said.
-    let built: ClosedRange<Int64>
+    /// When the tree was built, in seconds since 1970, by each clock that its programs saw. What has a time in it was made then,
+    /// whatever the clock said.
+    let built: [ClosedRange<Int64>]
 
     /// dpkg's database has a place in /usr: /var belongs to the host, and the image's packages to the image.
     static let packageDatabase = "usr/lib/sysimage/dpkg"
@@ -41,6 +42,9 @@ struct FinishedTree {
         ("var", 0o755),
     ]
 
+    /// What is not even looked at: whatever a script has left there, a host has its own.
+    private static let unscanned = ["dev", "proc", "run", "sys", "tmp"]
+
     /// Files that record how the tree came to be instead of what it is.
     private static let traces: Set<String> = [
         "etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
@@ -52,19 +56,43 @@ struct FinishedTree {
 
     func make(scanning root: FilePath) throws(AssemblyFault) -> FileTree {
         let epoch = epoch
+        try attempt("cannot clear what no image has", at: .path(root.string)) {
+            for name in Self.unscanned { try root.appending(name).removeTree() }
+        }
         var tree = try attempt("cannot read the finished root", at: .path(root.string)) {
             try FileTree(scanning: root, latestTime: epoch)
         }
         // Others are the build machine's: labels of its security modules, marks of its overlay file systems.
         tree.modifyAll { inode in
-            if built.contains(inode.modified) { inode.modified = epoch }
+            if built.contains(where: { $0.contains(inode.modified) }) { inode.modified = epoch }
             inode.extendedAttributes = inode.extendedAttributes.filter { name, _ in
                 name == "security.capability" || name.hasPrefix("system.posix_acl_") || name.hasPrefix("user.")
             }
         }
+        do throws(FileTreeFault) { try settleDays(in: &tree) } catch {
+            throw AssemblyFault(.inputOutput, "cannot read the passwords' days", cause: error)
+        }
         try edit(&tree)
         try brought.check(tree)
         return tree
+    }
+
+    /// Has passwords that were set during the build set on the lock's day (shadow(5)). The programs that set them take the time that
+    /// they are given only where it has passed by their clock.
+    private func settleDays(in tree: inout FileTree) throws(FileTreeFault) {
+        let (path, day) = ("etc/shadow", Int64(86_400))
+        guard var inode = tree[path], case .regular = inode.kind else { return }
+        let lines = try tree.contents(of: path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let settled = lines.map { line in
+            var fields = line.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+            guard fields.count > 2, let set = Int64(String(decoding: fields[2], as: UTF8.self)),
+                built.contains(where: { ($0.lowerBound / day...$0.upperBound / day).contains(set) })
+            else { return line }
+            fields[2] = Array(String(epoch / day).utf8)[...]
+            return Array(fields.joined(separator: [UInt8(ascii: ":")]))[...]
+        }
+        inode.kind = .regular(.bytes(Array(settled.joined(separator: [UInt8(ascii: "\n")]))))
+        try tree.insert(inode, at: path)
     }
 
     /// Where a directory of the build's root is on a host.
@@ -79,16 +107,16 @@ struct FinishedTree {
         let brought = brought.paths
         do throws(FileTreeFault) {
             try movePackageDatabase(in: &tree)
-            try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, keeping: brought, epoch: epoch)
             tree.removeAll {
                 (Self.traces.contains($0) || $0.hasSuffix(".dpkg-old") || $0.hasSuffix(".dpkg-dist"))
                     && !brought.contains($0)
             }
             try tree.insert(file(Self.tmpfiles), at: "usr/lib/tmpfiles.d/ballast.conf")
             for (path, target) in Self.links { try move(path, to: target, in: &tree) }
-            try VarFactory(accounts: tree, epoch: epoch, keeping: Set(brought.map(Self.placeOnHost(of:))))
-                .replaceVar(in: &tree)
-            for directory in ["boot", "dev", "proc", "run", "sys", "tmp"] { tree.remove(directory) }
+            let kept = Set(brought.map(Self.placeOnHost(of:)))
+            try HostFiles(manifest: manifest, packages: packages).apply(to: &tree, keeping: kept, epoch: epoch)
+            try VarFactory(accounts: tree, epoch: epoch, keeping: kept).replaceVar(in: &tree)
+            tree.remove("boot")
             for (path, permissions) in Self.mountPoints {
                 try tree.insert(FileInode(.directory, permissions: permissions, modified: epoch), at: path)
             }

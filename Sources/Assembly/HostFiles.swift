@@ -15,6 +15,16 @@ package struct HostFiles {
     struct Maker {
         /// Patterns of absolute paths, as fnmatch(3) has them with FNM_PATHNAME.
         let patterns: [String]
+        /// The same as a shell reads them, to which `*` and `?` do not stand for the dot of a hidden name.
+        var shellPatterns: [String] {
+            patterns.flatMap { pattern in
+                pattern.split(separator: "/").reduce([""]) { paths, part in
+                    let hidden =
+                        part.hasPrefix("*") ? ".[!.]" + part : part.hasPrefix("?") ? "." + part.dropFirst() : nil
+                    return paths.flatMap { path in [String(part), hidden].compactMap { $0 }.map { "\(path)/\($0)" } }
+                }
+            }
+        }
         /// The program with its arguments; empty where the service that uses the files makes them itself.
         let run: [String]
         /// Whether each version of the image makes them anew.
@@ -139,8 +149,9 @@ package struct HostFiles {
 
     private func remove(_ maker: Maker, from tree: inout FileTree, keeping brought: Set<String>) {
         let candidates = tree.descendants(of: "etc") + tree.descendants(of: "var")
+        let patterns = maker.shellPatterns.flatMap { [$0, Self.resolved($0, in: tree)] }
         let removed = candidates.filter { path in
-            maker.patterns.contains { fnmatch($0, "/" + path, FNM_PATHNAME) == 0 }
+            patterns.contains { fnmatch($0, "/" + path, FNM_PATHNAME | FNM_PERIOD) == 0 }
         }
         if let directory = maker.namedLinks {
             for path in tree.descendants(of: String(directory.dropFirst())) where !removed.contains(path) {
@@ -161,15 +172,21 @@ package struct HostFiles {
         }
     }
 
+    /// A pattern whose directories without wildcards are no symbolic links any more.
+    private static func resolved(_ pattern: String, in tree: FileTree) -> String {
+        let parts = pattern.split(separator: "/")
+        let plain = parts.dropLast().prefix { !$0.contains(where: "*?[\\".contains) }
+        guard let directory = tree.resolve(plain.joined(separator: "/")) else { return pattern }
+        return "/" + ([directory] + parts.dropFirst(plain.count).map(String.init)).joined(separator: "/")
+    }
+
     private func unit(for maker: Maker, _ name: String) -> String {
         let patterns = maker.patterns.joined(separator: " ")
         // What /etc forgets with every boot is kept beside it.
         let isKept = etc == .ephemeral && maker.patterns.contains { $0.hasPrefix("/etc/") }
         let words =
-            ["/" + Self.script, name, isKept ? "keep" : "leave", maker.renew ? "renew" : "once"] + maker.patterns + [
-                "--"
-            ]
-            + maker.run
+            ["/" + Self.script, name, isKept ? "keep" : "leave", maker.renew ? "renew" : "once"]
+            + maker.shellPatterns + ["--"] + maker.run
         return """
             [Unit]
             Description=Make this host's own \(Self.specifier(patterns))

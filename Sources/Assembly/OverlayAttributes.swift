@@ -19,7 +19,7 @@ struct OverlayAttributes {
             if line.isEmpty || line.hasPrefix("#") { continue }
             let fields = line.split(separator: " ", maxSplits: 1)
             let assignment = fields.first?.split(separator: "=", maxSplits: 1).map(String.init) ?? []
-            guard fields.count == 2, fields[1].hasPrefix("/"), assignment.count == 2,
+            guard fields.count == 2, fields[1].hasPrefix("/"), fields[1] != "/", assignment.count == 2,
                 let value = Self.value(assignment[1], of: assignment[0])
             else {
                 throw AssemblyFault(

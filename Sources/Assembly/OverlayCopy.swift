@@ -57,9 +57,10 @@ struct OverlayCopy {
     /// The paths of what an overlay brings.
     static func paths(of overlay: FilePath) throws(AssemblyFault) -> [(path: String, kind: BroughtFiles.Kind)] {
         let tree = try tree(of: overlay)
+        let modes = try modes(of: overlay)
         return tree.sortedPaths().filter { !$0.isEmpty && !settings.contains($0) }.map { path in
             switch tree[path]?.kind {
-            case .directory: (path, .directory)
+            case .directory: (path, modes[path] == nil ? .directory : .namedDirectory)
             case .regular: (path, .file)
             default: (path, .other)
             }
@@ -117,7 +118,8 @@ struct OverlayCopy {
         for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             let fields = line.split(separator: " ", maxSplits: 3).map(String.init)
             if fields.isEmpty || line.hasPrefix("#") { continue }
-            guard fields.count == 4, let mode = UInt16(fields[0], radix: 8), mode <= 0o7777, fields[3].hasPrefix("/")
+            guard fields.count == 4, let mode = UInt16(fields[0], radix: 8), mode <= 0o7777, fields[3].hasPrefix("/"),
+                fields[3] != "/"
             else {
                 throw AssemblyFault(
                     .invalidRequest, "expected 'MODE OWNER GROUP /PATH', such as '0600 root root /etc/secret'",

@@ -39,6 +39,7 @@ package struct TreeBuild {
         package var work: FilePath
         /// When the installation began, in seconds since 1970.
         let start: Int64
+        let clock = ContinuousClock.now
         /// What the scripts have said, and will say.
         let log: InstallationLog
     }
@@ -89,7 +90,7 @@ package struct TreeBuild {
         let kernel = try modules.image()
         var tree = try FinishedTree(
             manifest: manifest, packages: lock.imagePackages, brought: brought, epoch: lock.epoch,
-            built: installed.start - 1...Int64(time(nil)) + 1
+            built: times(of: installed)
         ).make(scanning: root)
         let accounts = try AccountNumbers(lock.accounts, manifest: manifest).apply(to: &tree)
         try NamedTargets(manifest: manifest).check(tree)
@@ -97,6 +98,16 @@ package struct TreeBuild {
         try clock.end("scan")
         return Result(
             root: root, tree: tree, accounts: accounts, kernelRelease: modules.release, kernel: kernel)
+    }
+
+    /// From when until when it was built, by the machine's clock, which somebody may have set in between, and by the one that the
+    /// programs saw.
+    private func times(of installed: Installed) -> [ClosedRange<Int64>] {
+        let now = Int64(time(nil))
+        let elapsed = installed.clock.duration(to: .now).components.seconds
+        let range = min(installed.start, now - elapsed) - 1...max(installed.start + elapsed, now) + 1
+        let offset = Int64(surroundings.clockOffset)
+        return [range, range.lowerBound + offset...range.upperBound + offset]
     }
 
     private func sandbox(of installed: Installed) -> Sandbox {

@@ -73,7 +73,8 @@ package struct VarFactory {
             }
             let isFile = if case .regular = inode.kind { true } else { false }
             let maker = known["/" + path]
-            if let maker, !isFile || !maker.isEmpty { continue }
+            // What the manifest brings counts for more than what a package says of the same path.
+            if let maker, !brought.contains(path), !isFile || !maker.isEmpty { continue }
             if let line = line(for: inode, at: path) {
                 if maker == nil { lines.append(line) } else { firstLines.append(line) }
             }

@@ -28,29 +28,41 @@ extension FilePath {
 
     /// The names in the directory in byte order, without `.` and `..`.
     public func directoryEntries() throws(FileIOFault) -> [String] {
-        guard let stream = opendir(string) else { throw .last("cannot list the directory", at: self) }
+        try rawEntries().map { String(decoding: $0, as: UTF8.self) }
+            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// The names in the directory, which need not be UTF-8, without `.` and `..`.
+    private func rawEntries() throws(FileIOFault) -> [[UInt8]] {
+        guard let stream = withPlatformString({ opendir($0) }) else {
+            throw .last("cannot list the directory", at: self)
+        }
         defer { closedir(stream) }
-        var names: [String] = []
+        var names: [[UInt8]] = []
         while true {
             Glibc.errno = 0
             guard let entry = readdir(stream) else {
                 guard Glibc.errno == 0 else { throw .last("cannot list the directory", at: self) }
                 break
             }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != "." && name != ".." { names.append(name) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            if !name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8) { names.append(name) }
         }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return names
     }
 
     /// Removes the file, or the directory and all below it, without following symbolic links. Nothing there is no error.
     public func removeTree() throws(FileIOFault) {
-        if unlink(string) == 0 || Glibc.errno == ENOENT { return }
+        if withPlatformString({ unlink($0) }) == 0 || Glibc.errno == ENOENT { return }
         guard Glibc.errno == EISDIR || Glibc.errno == EPERM else { throw .last("cannot remove", at: self) }
-        for name in try directoryEntries() { try appending(name).removeTree() }
-        guard rmdir(string) == 0 || Glibc.errno == ENOENT else { throw .last("cannot remove", at: self) }
+        for name in try rawEntries() {
+            let characters = name.map { CInterop.PlatformChar(bitPattern: $0) } + [0]
+            guard let component = FilePath.Component(platformString: characters) else { continue }
+            try appending(component).removeTree()
+        }
+        guard withPlatformString({ rmdir($0) }) == 0 || Glibc.errno == ENOENT else {
+            throw .last("cannot remove", at: self)
+        }
     }
 
     /// Gives the file at this path the name `destination`, replacing what is there, without flushing.

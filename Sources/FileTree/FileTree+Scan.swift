@@ -48,6 +48,9 @@ extension FileTree {
             throw FileTreeFault(.unreadable, "cannot read the file", at: .path(place.string), cause: error)
         }
         guard let inode = scanned.inode else { return }
+        if case .symbolicLink(let target) = inode.kind, target.unicodeScalars.contains("\u{FFFD}") {
+            throw FileTreeFault(.badName, "the symbolic link's target is not valid UTF-8", at: .path(path))
+        }
         if scanned.status.linkCount > 1, scanned.status.kind != .directory {
             if let first = firstNames[scanned.status.inode] {
                 try link(path, to: first)

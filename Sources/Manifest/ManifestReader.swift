@@ -12,8 +12,6 @@ package struct ManifestReader {
 
     private let file: FilePath
 
-    private init(file: FilePath) { self.file = file }
-
     /// The root of `file`; an empty file is an empty mapping.
     package static func read(_ file: FilePath) throws(ManifestFault) -> ManifestNode {
         let bytes: [UInt8]

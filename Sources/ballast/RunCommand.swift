@@ -191,11 +191,12 @@ struct RunCommand: AsyncParsableCommand {
 
     private func parsedForwards() throws -> [VirtualMachine.Forward] {
         let parsed = try forwards.map { text in
-            let parts = text.split(separator: ":").compactMap { Int($0) }
-            guard parts.count == 2, parts.allSatisfy({ (1...65_535).contains($0) }) else {
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            let ports = parts.compactMap { Int($0) }
+            guard parts.count == 2, ports.count == 2, ports.allSatisfy({ (1...65_535).contains($0) }) else {
                 throw ValidationError("'\(text)' is not HOST:GUEST, such as 8080:80; a port is 1 to 65535")
             }
-            return VirtualMachine.Forward(host: parts[0], guest: parts[1])
+            return VirtualMachine.Forward(host: ports[0], guest: ports[1])
         }
         for forward in parsed where parsed.count(where: { $0.host == forward.host }) > 1 {
             throw ValidationError("port \(forward.host) is forwarded twice")

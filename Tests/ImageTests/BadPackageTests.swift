@@ -134,6 +134,15 @@ extension RealImages {
                     "usr/share/latin/caf\u{FFFD}: a file name with a newline, or that is not UTF-8"
                 ),
                 (
+                    "latin-link", "mkdir -p usr/share/l; ln -s \"$(printf 'caf\\351')\" usr/share/l/link",
+                    "usr/share/l/link: a symbolic link whose target is not UTF-8"
+                ),
+                (
+                    "latin-made",
+                    "printf '#!/bin/sh\\nln -s \"$(printf caf\\\\\\\\351)\" /usr/lib/link\\n' >DEBIAN/postinst",
+                    "usr/lib/link: the symbolic link's target is not valid UTF-8"
+                ),
+                (
                     "lines",
                     "mkdir -p d/usr/share/lines; touch \"$(printf 'd/usr/share/lines/a\\nb')\"; printf '2.0\\n' >debian-binary; "
                         + "tar cf control.tar -C DEBIAN control; tar cf data.tar -C d .; ar rc \"$2\" debian-binary control.tar data.tar",
@@ -164,6 +173,72 @@ extension RealImages {
             #expect(
                 message.contains("hen pre-depends on egg") || message.contains("egg pre-depends on hen"), "\(message)")
             #expect(!work.path.appending("out").exists)
+        }
+
+        @Test("what scripts leave, ask of kmod and take for the time stays inside, and out of the image")
+        func leavings() async throws {
+            let work = try TemporaryDirectory()
+            let output = work.path.appending("out")
+            var build = try await TestImage.build(
+                in: work.path, output: output, manifest: "base",
+                additions: "first_boot: [{remove: /var/roothome/.app/node.key}]\n")
+            // Two names of one file, both to be kept as the administrator has them.
+            try await Self.add(
+                "leaving",
+                """
+                mkdir -p etc/left; echo x >etc/left/a; ln etc/left/a etc/left/b
+                printf '/etc/left/a\\n/etc/left/b\\n' >DEBIAN/conffiles
+                cat >DEBIAN/postinst <<'END'
+                #!/bin/sh
+                set -eu
+                [ -n "$(kmod --version)" ]
+                mkdir -p /root/.app
+                echo secret >/root/.app/node.key
+                touch "$(printf '/tmp/caf\\351')"
+                date +%Y >/etc/year
+                touch -d "@$(date +%s)" /usr/lib/stamped
+                useradd --system left
+                END
+                """, to: &build, in: work.path)
+            let years = 3
+            build.surroundings.clockOffset = -years * 366 * 86_400
+            let epoch = build.lock.epoch
+            build.inspect = { tree, _ in
+                #expect(tree.sortedPaths().filter { $0.hasSuffix("node.key") || $0.hasPrefix("tmp/") } == [])
+                #expect(tree["etc/left/a"] != nil && tree["etc/left/b"] != nil)
+                let year = String(decoding: try tree.contents(of: "etc/year"), as: UTF8.self)
+                #expect(year == (try await Command("date", ["-d", "-\(years * 366) days", "+%Y"]).run().outputText))
+                #expect(tree["usr/lib/stamped"]?.modified == epoch)
+                let shadow = String(decoding: try tree.contents(of: "etc/shadow"), as: UTF8.self)
+                for line in shadow.split(separator: "\n") {
+                    #expect(line.split(separator: ":")[2] == "\(epoch / 86_400)", "\(line)")
+                }
+                #expect(tree["usr/sbin/depmod"]?.kind == .symbolicLink(target: "../bin/kmod"))
+            }
+            let message = await Self.message(of: build)
+            #expect(message == "no error")
+            let left = try work.path.directoryEntries().filter { $0.hasPrefix("ballast-build") }
+            #expect(left == [])
+        }
+
+        @Test("a link that a script puts in a mount's place leads nothing out of the tree")
+        func linkInTheWay() async throws {
+            let work = try TemporaryDirectory()
+            let outside = try TemporaryDirectory()
+            for (name, text) in [
+                ("first.sh", "set -e; mv /run /run.old; ln -s /oldroot\(outside.path) /run"), ("second.sh", ":"),
+            ] {
+                try work.path.appending(name).replaceContents(
+                    with: "#!/bin/sh\n\(text)\n", permissions: FilePermissions(rawValue: 0o755))
+            }
+            let build = try await TestImage.build(
+                in: work.path, output: work.path.appending("out"), manifest: "base",
+                additions: "scripts: [first.sh, second.sh]\n")
+            let message = await Self.message(of: build)
+            #expect(
+                message.contains("image.yaml:2:21: '/run/script-2', which the build needs for a while, has something"),
+                "\(message)")
+            #expect(try outside.path.directoryEntries() == [])
         }
 
         @Test("diversions, overrides, scripts before unpacking, and what a script leaves running, are as dpkg has them")

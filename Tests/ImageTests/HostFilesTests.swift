@@ -90,8 +90,39 @@ import Testing
         let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
         #expect(
             lines.contains(
-                #"ExecStart="/usr/lib/ballast/first-boot" "\#(name)" "leave" "once" "/etc/munge/*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
+                #"ExecStart="/usr/lib/ballast/first-boot" "\#(name)" "leave" "once" "/etc/munge/*.key" "/etc/munge/.[!.]*.key" "--" "/bin/sh" "-c" "echo \"$$HOME\" 100%% 'a\\b' > /etc/munge/munge.key""#
             ))
+    }
+
+    @Test("what links lead to and hidden names go too, and a host finds them by the same patterns")
+    func linkedAndHidden() async throws {
+        let additions = """
+            first_boot:
+              - remove: /etc/app/key
+              - remove: /var/lib/thing/*
+                run: [/bin/true]
+            """
+        let tree = try Self.applied(
+            additions, packages: [],
+            to: [
+                "etc/app": "->../var/lib/app", "var/lib/app/key": "x", "var/lib/app/other": "x",
+                "var/lib/thing/.hidden": "x", "var/lib/thing/plain": "x", "var/lib/thing.conf": "x",
+            ])
+        #expect(Self.names(tree) == ["etc/app", "var/lib/app/other", "var/lib/thing.conf"])
+        let unit = try #require(tree.sortedPaths().first { $0.hasSuffix(".service") })
+        let text = String(decoding: try tree.contents(of: unit), as: UTF8.self)
+        #expect(text.contains(#" "/var/lib/thing/*" "/var/lib/thing/.[!.]*" "--" "/bin/true""#), "\(text)")
+        // What is made is hidden: it is made once.
+        let host = try TemporaryDirectory()
+        let root = host.path
+        try root.appending("var/lib/thing").makeDirectories()
+        let script = String(decoding: try tree.contents(of: "usr/lib/ballast/first-boot"), as: UTF8.self)
+        let words = [
+            "thing", "leave", "once", "\(root)/var/lib/thing/*", "\(root)/var/lib/thing/.[!.]*", "--", "sh", "-c",
+            "echo x >>\(root)/var/lib/thing/.key",
+        ]
+        for _ in 0..<2 { #expect(try await Self.run(script, words, in: root) == 0) }
+        #expect(try root.appending("var/lib/thing/.key").text() == "x\n")
     }
 
     @Test("what the manifest itself brings stays")

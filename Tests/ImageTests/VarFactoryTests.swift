@@ -77,6 +77,23 @@ struct VarFactoryTests {
         #expect(lines.before == (comesBefore == true ? line : []))
     }
 
+    @Test("what the manifest brings comes before whatever a package makes of the path")
+    func brought() throws {
+        var tree = try tree(
+            package: "d /var/lib\nd /var/srv 0755 root root\nC /var/lib/site\nL /var/lib/link - - - - /a\n")
+        try tree.insert(directory(owner: 33, permissions: 0o2775), at: "var/srv")
+        try tree.insert(file("of the manifest"), at: "var/lib/site")
+        try tree.insert(FileInode(.symbolicLink(target: "b"), permissions: 0o777, modified: 0), at: "var/lib/link")
+        try VarFactory(accounts: tree, epoch: 0, keeping: ["var/srv", "var/lib/site", "var/lib/link"])
+            .replaceVar(in: &tree)
+        let text = String(decoding: try tree.contents(of: "usr/lib/tmpfiles.d/00-ballast-var.conf"), as: UTF8.self)
+        #expect(
+            text.split(separator: "\n").dropFirst() == [
+                "L /var/lib/link - - - - b", "C /var/lib/site :0644 :root :root - /usr/share/factory/var/lib/site",
+                "d /var/srv :2775 :www :www -",
+            ])
+    }
+
     @Test("a file of the same name in /etc takes the place of a package's settings")
     func masked() throws {
         var tree = try tree(package: "d /var/lib\nC /var/lib/site\n")

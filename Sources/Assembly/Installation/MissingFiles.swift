@@ -33,7 +33,7 @@ struct MissingFiles {
         // What its own package's script names is that package's to remove.
         missing.removeAll { path, package in
             let name = path.split(separator: "/").last ?? ""
-            return scripts.contains { $0.package == package && $0.text.contains(name) }
+            return scripts.contains { $0.package == package && Self.names($0.text, name) }
         }
         guard let first = missing.min(by: { ($0.path.utf8.count, $0.path) < ($1.path.utf8.count, $1.path) }) else {
             return
@@ -48,6 +48,21 @@ struct MissingFiles {
                 + " gone after the packages' scripts have run"
                 + (culprit.map { "; a script of '\($0)' names it" } ?? ""),
             remedy: "mend that script, or leave its package out; the whole log is in \(try log.keep())")
+    }
+
+    /// Whether a script has the name of a file, and not only as a part of another word.
+    private static func names(_ text: String, _ name: Substring) -> Bool {
+        func isOfName(_ character: Character) -> Bool {
+            character.isLetter || character.isNumber || "_-+.".contains(character)
+        }
+        var rest = text[...]
+        while let range = rest.firstRange(of: name) {
+            let before = rest[..<range.lowerBound].last ?? text[..<range.lowerBound].last
+            let after = rest[range.upperBound...].first
+            if before.map(isOfName) != true, after.map(isOfName) != true { return true }
+            rest = rest[range.upperBound...]
+        }
+        return false
     }
 
     private func text(_ name: String) throws(AssemblyFault) -> String {

@@ -198,6 +198,40 @@ final class RootDirectory {
         }
     }
 
+    /// Where a file of the build machine can be mounted for it to have this path inside: the path without symbolic links.
+    ///
+    /// The directories above it are made where they are missing.
+    func placeToShow(_ path: String) throws(AssemblyFault) -> String {
+        func failure(_ cause: (any Error)? = nil) -> AssemblyFault {
+            AssemblyFault(
+                .configuration, "'\(path)', which the build needs for a while, has something in its way",
+                remedy: "look for a script that puts it there", cause: cause)
+        }
+        let (directory, name): (CInt, String)
+        do throws(AssemblyFault) { (directory, name) = try parent(of: path) } catch { throw failure(error) }
+        func place(of directory: CInt) throws(AssemblyFault) -> String {
+            try attempt("cannot look at", at: .path(path)) {
+                try FilePath("/proc/self/fd/\(directory)").symbolicLinkTarget()
+            }
+        }
+        let (root, above) = (try place(of: descriptor), try place(of: directory))
+        var status = stat()
+        let isThere = fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0
+        guard above == root || above.hasPrefix(root + "/"),
+            !isThere || status.st_mode & S_IFMT == S_IFREG
+        else { throw failure() }
+        return "\(above.dropFirst(root.count))/\(name)"
+    }
+
+    /// Gives what has this path another name.
+    func move(_ path: String, to other: String) throws(AssemblyFault) {
+        let (source, name) = try parent(of: path)
+        let held = dup(source)
+        defer { close(held) }
+        let (target, newName) = try parent(of: other)
+        guard renameat(held, name, target, newName) == 0 else { throw failure("cannot rename to '\(other)'", path) }
+    }
+
     /// Removes what has this path unless it is a directory.
     func removeFile(_ path: String) throws(AssemblyFault) {
         let (directory, name) = try parent(of: path)

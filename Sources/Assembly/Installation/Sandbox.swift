@@ -1,6 +1,7 @@
 import Command
 import Fault
 import FileIO
+import Glibc
 import SystemPackage
 
 /// What is around the programs of a build beside their tree, their environment and their arguments: time.
@@ -73,7 +74,14 @@ struct Sandbox {
         "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
     ]
 
-    private func bubblewrap(_ library: FilePath?) -> [String] {
+    private func bubblewrap(_ library: FilePath?) throws(AssemblyFault) -> [String] {
+        let directory = try RootDirectory(root)
+        // bubblewrap mounts where symbolic links lead as long as the build machine's own files are still there.
+        for path in ["proc", "dev"] where try directory.status(path).map({ $0.st_mode & S_IFMT != S_IFDIR }) == true {
+            throw AssemblyFault(
+                .configuration, "is no directory any more", at: .path("/\(path)"),
+                remedy: "look for a script that replaces it")
+        }
         var arguments = [
             // /run and /tmp are the tree's own: what one script makes there, such as /run/lock, the next one finds.
             // Any user's programs share memory, as on every machine.
@@ -83,7 +91,7 @@ struct Sandbox {
         ]
         arguments += ["--cap-drop", "ALL"] + Self.capabilities.flatMap { ["--cap-add", $0] }
         for shown in shown + (library.map { [.init(path: Self.fakeTime.inside, file: $0)] } ?? []) {
-            arguments += ["--ro-bind", shown.file.string, shown.path]
+            arguments += ["--ro-bind", shown.file.string, try directory.placeToShow(shown.path)]
         }
         return arguments
     }
@@ -104,7 +112,7 @@ struct Sandbox {
         ]
         environment.merge(self.environment) { _, own in own }
         if library != nil {
-            environment["FAKETIME"] = "+\(surroundings.clockOffset)s"
+            environment["FAKETIME"] = "\(surroundings.clockOffset < 0 ? "" : "+")\(surroundings.clockOffset)s"
             environment["NO_FAKE_STAT"] = "1"
             environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
         }
@@ -115,7 +123,7 @@ struct Sandbox {
         let names = files.map(\.string) + Array(repeating: "", count: 2 - files.count)
         return Command(
             "sh",
-            ["-c", script, "sh", filter.string] + names + bubblewrap(library)
+            ["-c", script, "sh", filter.string] + names + (try bubblewrap(library))
                 + (library.map { _ in ["--setenv", "LD_PRELOAD", Self.fakeTime.preloaded] } ?? [])
                 + ["--"] + program, environment: environment)
     }

@@ -1,5 +1,6 @@
 import Fault
 import FileIO
+import Glibc
 import SystemPackage
 
 /// What scripts must not do in a tree that no machine runs: start services, or make an initrd. What they would do in vain:
@@ -21,12 +22,21 @@ struct SandboxStubs {
     func show(in sandbox: Sandbox, _ body: (Sandbox) async throws -> Void) async throws {
         var sandbox = sandbox
         var placeholders: [String] = []
+        var displaced: [(path: String, other: String)] = []
         for (path, text) in Self.stubs {
             let file = work.appending(FilePath(path).lastComponent?.string ?? "stub")
             try file.replaceContents(with: text, permissions: FilePermissions(rawValue: 0o755))
             sandbox.shown.append(.init(path: "/" + path, file: file))
-            // A file can only be shown where there is one.
-            if try root.status(path) == nil {
+            // A file can only be shown where there is one. Shown where a symbolic link is, it would take the place of what that
+            // leads to: depmod leads to kmod, which is many programs.
+            let status = try root.status(path)
+            if let status, status.st_mode & S_IFMT == S_IFLNK {
+                let other = FilePath(path).removingLastComponent().appending(
+                    ".ballast-\(file.lastComponent?.string ?? "")")
+                try root.move(path, to: other.string)
+                displaced.append((path, other.string))
+            }
+            if status.map({ $0.st_mode & S_IFMT == S_IFLNK }) ?? true {
                 try root.replaceFile(path, with: "")
                 placeholders.append(path)
             }
@@ -34,6 +44,7 @@ struct SandboxStubs {
         try await body(sandbox)
         root.forgetParents()
         for path in placeholders { try root.removeFile(path) }
+        for (path, other) in displaced { try root.move(other, to: path) }
     }
 
     /// Runs `body`, which may replace or remove any program of the tree, with services kept from starting.

@@ -75,10 +75,15 @@ struct PackageStager: Sendable {
     private static func check(_ member: ArchiveMember) throws(AssemblyFault) -> String {
         let path = try RootDirectory.components(of: member.path).joined(separator: "/")
         if let target = member.hardLink { _ = try RootDirectory.components(of: target) }
-        // Names that are not UTF-8 were repaired when they were read.
+        // What is not UTF-8 was repaired when it was read.
         guard !path.unicodeScalars.contains(where: { $0 == "\n" || $0 == "\u{FFFD}" }) else {
             throw AssemblyFault(
                 .badPackage, "a file name with a newline, or that is not UTF-8", at: .path(path),
+                remedy: "take the package out")
+        }
+        guard !(member.symbolicLink ?? "").unicodeScalars.contains("\u{FFFD}") else {
+            throw AssemblyFault(
+                .badPackage, "a symbolic link whose target is not UTF-8", at: .path(path),
                 remedy: "take the package out")
         }
         switch member.kind {
@@ -123,6 +128,8 @@ struct PackageStager: Sendable {
                         isPlain = false
                         continue
                     }
+                    // dpkg has conffiles under another name at first.
+                    if package.conffiles.contains(path) || package.conffiles.contains(target) { isPlain = false }
                     kind = .hardLink(to: target)
                 } else {
                     switch member.kind {
