@@ -30,7 +30,8 @@ package struct PrivateKeys {
                 guard case .regular(let content)? = tree[path]?.kind, content.size >= 64, !allowed.excludes(path) else {
                     continue
                 }
-                if try Self.hasKey(content, at: path) { found.append(path) }
+                let place = VarFactory.placeOnHost(of: path)
+                if !allowed.excludes(place), try Self.hasKey(content, at: path) { found.append(place) }
             }
         } catch {
             throw .during("cannot look for private keys", error)

@@ -85,7 +85,7 @@ package struct TreeDifferences {
         var found: [String: String] = [:]
         for path in paths {
             let full = path
-            let path = placeOnHost(of: path)
+            let path = VarFactory.placeOnHost(of: path)
             // The file itself, then the directories above it, as the nearest thing that is somebody's.
             var parts = path.split(separator: "/")
             // What is higher than that is everybody's, such as /var/lib.
@@ -98,17 +98,11 @@ package struct TreeDifferences {
         return found
     }
 
-    /// Where a host has what the image keeps for its /var.
-    private static func placeOnHost(of path: String) -> String {
-        let factory = VarFactory.directory + "/"
-        return path.hasPrefix(factory + "var/") ? String(path.dropFirst(factory.count)) : path
-    }
-
     /// Ends the build where anything differs.
     func refuse() throws(AssemblyFault) {
         guard !paths.isEmpty else { return }
         let lines = paths.prefix(200).map { path, what in
-            "\n  /\(Self.placeOnHost(of: path)) \(what)" + (packages[path].map { " (package \($0))" } ?? "")
+            "\n  /\(VarFactory.placeOnHost(of: path)) \(what)" + (packages[path].map { " (package \($0))" } ?? "")
         }
         throw AssemblyFault(
             .configuration,

@@ -27,6 +27,11 @@ package struct VarFactory {
     /// The types that make something at their path.
     private static let making = Set("dDvqQfFLCpcb")
 
+    /// Where a host has what is at `path` in the image.
+    static func placeOnHost(of path: String) -> String {
+        path.hasPrefix(directory + "/var/") ? String(path.dropFirst(directory.utf8.count + 1)) : path
+    }
+
     private let users: [UInt32: String]
     private let groups: [UInt32: String]
     private let epoch: Int64

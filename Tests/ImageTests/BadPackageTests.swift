@@ -134,6 +134,10 @@ extension RealImages {
                     "usr/share/latin/caf\u{FFFD}: a file name with a newline, or that is not UTF-8"
                 ),
                 (
+                    "keys", "mkdir -p var/lib/keys; openssl genpkey -algorithm ed25519 -out var/lib/keys/own.pem",
+                    "a private key is in the image, the same on every host: /var/lib/keys/own.pem; have each host make"
+                ),
+                (
                     "latin-link", "mkdir -p usr/share/l; ln -s \"$(printf 'caf\\351')\" usr/share/l/link",
                     "usr/share/l/link: a symbolic link whose target is not UTF-8"
                 ),
