@@ -9,7 +9,7 @@ import SystemPackage
 struct BroughtFiles {
     enum Kind {
         case file, directory, other
-        /// A directory of which the overlay says whose it is.
+        /// A directory whose mode and owner the overlay gives.
         case namedDirectory
 
         var isDirectory: Bool { self == .directory || self == .namedDirectory }
@@ -24,7 +24,7 @@ struct BroughtFiles {
     /// Patterns of what each version has a host make anew, having removed what is there.
     private let renewed: [String]
 
-    /// The paths, without those of directories that are only on the way.
+    /// The paths, without directories whose mode and owner no overlay gives.
     var paths: Set<String> { Set(sources.filter { $0.value.kind != .directory }.keys) }
 
     init(_ manifest: Manifest) throws(AssemblyFault) {

@@ -42,7 +42,7 @@ struct FinishedTree {
         ("var", 0o755),
     ]
 
-    /// What is not even looked at: whatever a script has left there, a host has its own.
+    /// Directories that are cleared before the scan. Scripts may have left anything in them; a host has its own.
     private static let unscanned = ["dev", "proc", "run", "sys", "tmp"]
 
     /// Files that record how the tree came to be instead of what it is.
@@ -77,8 +77,8 @@ struct FinishedTree {
         return tree
     }
 
-    /// Has passwords that were set during the build set on the lock's day (shadow(5)). The programs that set them take the time that
-    /// they are given only where it has passed by their clock.
+    /// Changes the day of the last password change (shadow(5)) to the lock's day, for passwords that were set during the build.
+    /// useradd(8) and the like use SOURCE_DATE_EPOCH only if it is in the past by their clock.
     private func settleDays(in tree: inout FileTree) throws(FileTreeFault) {
         let (path, day) = ("etc/shadow", Int64(86_400))
         guard var inode = tree[path], case .regular = inode.kind else { return }

@@ -15,7 +15,7 @@ package struct HostFiles {
     struct Maker {
         /// Patterns of absolute paths, as fnmatch(3) has them with FNM_PATHNAME.
         let patterns: [String]
-        /// The same as a shell reads them, to which `*` and `?` do not stand for the dot of a hidden name.
+        /// The patterns for a shell, in which `*` and `?` do not match the dot of a hidden name.
         var shellPatterns: [String] {
             patterns.flatMap { pattern in
                 pattern.split(separator: "/").reduce([""]) { paths, part in
@@ -172,7 +172,7 @@ package struct HostFiles {
         }
     }
 
-    /// A pattern whose directories without wildcards are no symbolic links any more.
+    /// The pattern with symbolic links resolved in the directories before its first wildcard.
     private static func resolved(_ pattern: String, in tree: FileTree) -> String {
         let parts = pattern.split(separator: "/")
         let plain = parts.dropLast().prefix { !$0.contains(where: "*?[\\".contains) }

@@ -100,8 +100,8 @@ package struct TreeBuild {
             root: root, tree: tree, accounts: accounts, kernelRelease: modules.release, kernel: kernel)
     }
 
-    /// From when until when it was built, by the machine's clock, which somebody may have set in between, and by the one that the
-    /// programs saw.
+    /// The time span of the build, by the machine's clock and by the clock that the sandbox's programs saw. The machine's clock
+    /// may have been set in between.
     private func times(of installed: Installed) -> [ClosedRange<Int64>] {
         let now = Int64(time(nil))
         let elapsed = installed.clock.duration(to: .now).components.seconds

@@ -27,7 +27,7 @@ package struct VarFactory {
     /// The types that make something at their path.
     private static let making = Set("dDvqQfFLCpcb")
 
-    /// Where a host has what is at `path` in the image.
+    /// The path on a host of the image's `path`.
     static func placeOnHost(of path: String) -> String {
         path.hasPrefix(directory + "/var/") ? String(path.dropFirst(directory.utf8.count + 1)) : path
     }
@@ -78,7 +78,7 @@ package struct VarFactory {
             }
             let isFile = if case .regular = inode.kind { true } else { false }
             let maker = known["/" + path]
-            // What the manifest brings counts for more than what a package says of the same path.
+            // What the manifest brings takes precedence over a package's line for the same path.
             if let maker, !brought.contains(path), !isFile || !maker.isEmpty { continue }
             if let line = line(for: inode, at: path) {
                 if maker == nil { lines.append(line) } else { firstLines.append(line) }

@@ -7,7 +7,7 @@ import Manifest
 struct Candidates {
     private(set) var entries: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     private let odd: [String: DebianArchiveFault]
-    /// The entries of Debian's own suites that would be chosen if there were no others.
+    /// The entries that would be chosen if there were only Debian's own suites.
     private var debian: [String: (entry: PackageIndex.Entry, index: Int)] = [:]
     /// The archive that has a package and may not supply it, by the package's name.
     private let withheld: [String: String]
@@ -108,7 +108,7 @@ struct Candidates {
     ///
     /// Essential packages and those of priority `required` are what debootstrap's and mmdebstrap's minbase have, except
     /// for apt: nothing installs packages into an immutable image, and apt alone brings a dozen more. Who wants it names it.
-    /// No other archive can add to it or take from it: whoever's version is chosen, what Debian's suites say counts.
+    /// Other archives can neither add a name nor remove one, whichever archive a package is taken from.
     var base: [String] {
         debian.values.map(\.entry).filter { $0.isBase && entries[$0.name] != nil }.map(\.name).sorted()
     }

@@ -26,7 +26,7 @@ public struct Deb822Parser {
         self.allowsComments = allowsComments
     }
 
-    /// `text` with the line ends of Unix, whoever wrote it.
+    /// `text` with Unix line ends.
     static func withoutCarriageReturns(_ text: [UInt8]) -> [UInt8] {
         let (cr, lf) = (UInt8(ascii: "\r"), UInt8(ascii: "\n"))
         guard text.contains(cr) else { return text }

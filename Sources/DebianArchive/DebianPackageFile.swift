@@ -44,7 +44,8 @@ package struct DebianPackageFile: Sendable {
             else {
                 throw ArchiveFault(.malformed, "does not begin with a debian-binary 2.x", at: .path(path.string))
             }
-            // In this order, with what begins with `_` anywhere (deb(5)); dpkg does not look at what comes after the data.
+            // The order is fixed; members whose names begin with `_` may come in between (deb(5)). dpkg ignores what follows the
+            // data.
             while data == nil, let member = try reader.next() {
                 if member.path.hasPrefix("_") { continue }
                 let expected = found == nil ? "control.tar" : "data.tar"

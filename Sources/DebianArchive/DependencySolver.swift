@@ -92,7 +92,7 @@ package struct DependencySolver {
             else { return true }
             defer { fclose(stream) }
             guard repo_add_debpackages(repository, stream, 0) == 0 else { return true }
-            // Of two entries of one version the first counts, as in `candidates`.
+            // Of two entries with the same version, only the first counts, as in `candidates`.
             var taken: Set<String> = []
             for id in repository.pointee.start..<repository.pointee.end {
                 guard let solvable = pool_id2solvable(pool, id), solvable.pointee.repo == repository else { continue }

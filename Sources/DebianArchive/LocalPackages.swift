@@ -73,11 +73,11 @@ struct LocalPackages {
         return file
     }
 
-    /// Refuses a lock's `packages` where they are not those that locking would take of these files.
+    /// Refuses a lock whose `packages` are not those that a new lock would take from these files.
     func requireLocked(in packages: [LockedPackage], by manifest: Manifest) throws(DebianArchiveFault) {
         let requests = manifest.packages.install.map { PackageRequest($0) }
         let choices = Dictionary(requests.map { ($0.name, $0.choice) }) { first, _ in first }
-        // What a package of another suite needs may come from there too.
+        // A dependency of a NAME/SUITE request may come from that suite although a local package has its name.
         let hasSuites = requests.contains { if case .suite? = $0.choice { true } else { false } }
         for package in packages {
             if package.suite == Self.suite {

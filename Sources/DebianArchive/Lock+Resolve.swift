@@ -104,7 +104,7 @@ extension Lock {
             + manifest.distribution.archives.map { ArchiveSource($0) }
     }
 
-    /// Solves with what is held, of which those that are `gone` can be had no more: they must not be needed either.
+    /// Solves with the packages of an old lock. Those in `gone` can no longer be fetched; a solution that needs one is refused.
     private static func solve(
         _ manifest: Manifest, _ indices: [PackageIndex], held: [LockedPackage], gone: [LockedPackage],
         _ leftOut: ([Recommendation]) -> Void
@@ -183,8 +183,8 @@ extension Lock {
     /// The processors' microcode.
     private static let microcodePackages = ["amd64-microcode", "intel-microcode"]
 
-    /// Indices of what the lock holds and no archive names any more, read out of the packages themselves, and those of it that
-    /// neither the cache nor a mirror has.
+    /// Indices of the held packages that no archive lists any more, read from the package files, and the held packages whose
+    /// files neither the cache nor a mirror has.
     private static func keptIndices(
         _ held: [LockedPackage], of suites: [LockedSuite], beside indices: [PackageIndex], in cache: PackageCache,
         from sources: PackageSources

@@ -30,7 +30,7 @@ public struct PackageCache: Sendable {
         packages.filter { (try? FileStatus(of: path(of: $0)))?.size != $0.size }
     }
 
-    /// Refuses a lock that other package files are beside the manifest of than were there when it was made.
+    /// Refuses a lock that was made when other package files were beside the manifest.
     public func checkLocal(_ lock: Lock, of manifest: Manifest) throws(DebianArchiveFault) {
         guard !manifest.packages.local.isEmpty else { return }
         try LocalPackages(manifest).requireLocked(in: lock.packages, by: manifest)
@@ -42,11 +42,11 @@ public struct PackageCache: Sendable {
         let wanted = missing(of: packages.filter { $0.suite == LocalPackages.suite })
         do throws(DebianArchiveFault) {
             let local = try LocalPackages(manifest)
-            // They have to be those that were locked, whatever the cache still has.
+            // The files must be the locked ones, even if the cache has the packages already.
             try local.requireLocked(in: packages, by: manifest)
             try add(wanted, from: local)
         } catch  where error.code == .unknownPackage && wanted.isEmpty {
-            // The files are elsewhere, and the cache has what was locked.
+            // The files are not on this machine, but the cache has all locked ones.
         }
     }
 

@@ -1,11 +1,11 @@
-// Yams' own C library, whose events tell how large a document becomes before anything of it is made.
+// The C library inside Yams. Its events give the size of a document before any node is made.
 import CYaml
 import Fault
 import SystemPackage
 
-/// Looks at a YAML document without expanding its aliases, each of which stands for all that its anchor has.
+/// Checks how large a YAML document is once its aliases are expanded, without expanding them.
 ///
-/// Yams expands them, and to find keys that stand twice it hashes every key with all that is in it.
+/// Yams expands aliases while it reads. To find duplicate keys, it hashes each key with all its content.
 struct YAMLBounds {
     /// A node with everything below it.
     private struct Extent {
@@ -30,8 +30,8 @@ struct YAMLBounds {
 
     private init(file: FilePath) { self.file = file }
 
-    /// Refuses a document whose values would be too many or nested too deep, or of which a key is more than a word. What is no
-    /// YAML passes: the parser says more about it.
+    /// Refuses a document with too many values, with aliases that nest too deep, or with a key that is not a scalar. Malformed
+    /// YAML passes, because the parser describes the problem better.
     static func check(_ text: String, of file: FilePath) throws(ManifestFault) {
         var parser = yaml_parser_t()
         guard yaml_parser_initialize(&parser) == 1 else { return }

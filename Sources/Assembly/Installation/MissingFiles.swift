@@ -50,7 +50,7 @@ struct MissingFiles {
             remedy: "mend that script, or leave its package out; the whole log is in \(try log.keep())")
     }
 
-    /// Whether a script has the name of a file, and not only as a part of another word.
+    /// Whether a script contains the name of a file as a word of its own.
     private static func names(_ text: String, _ name: Substring) -> Bool {
         func isOfName(_ character: Character) -> Bool {
             character.isLetter || character.isNumber || "_-+.".contains(character)

@@ -198,9 +198,9 @@ final class RootDirectory {
         }
     }
 
-    /// Where a file of the build machine can be mounted for it to have this path inside: the path without symbolic links.
+    /// The path without symbolic links at which a file can be mounted to appear at `path` inside the tree.
     ///
-    /// The directories above it are made where they are missing.
+    /// Missing directories above it are made.
     func placeToShow(_ path: String) throws(AssemblyFault) -> String {
         func failure(_ cause: (any Error)? = nil) -> AssemblyFault {
             AssemblyFault(

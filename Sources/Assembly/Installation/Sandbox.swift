@@ -76,7 +76,7 @@ struct Sandbox {
 
     private func bubblewrap(_ library: FilePath?) throws(AssemblyFault) -> [String] {
         let directory = try RootDirectory(root)
-        // bubblewrap mounts where symbolic links lead as long as the build machine's own files are still there.
+        // bubblewrap follows symbolic links in the places of its mounts while the build machine's files are still visible.
         for path in ["proc", "dev"] where try directory.status(path).map({ $0.st_mode & S_IFMT != S_IFDIR }) == true {
             throw AssemblyFault(
                 .configuration, "is no directory any more", at: .path("/\(path)"),

@@ -27,8 +27,8 @@ struct SandboxStubs {
             let file = work.appending(FilePath(path).lastComponent?.string ?? "stub")
             try file.replaceContents(with: text, permissions: FilePermissions(rawValue: 0o755))
             sandbox.shown.append(.init(path: "/" + path, file: file))
-            // A file can only be shown where there is one. Shown where a symbolic link is, it would take the place of what that
-            // leads to: depmod leads to kmod, which is many programs.
+            // A file can only be mounted over a file. Mounted over a symbolic link, it would hide the link's target: depmod is a
+            // link to kmod, and so are modinfo and modprobe.
             let status = try root.status(path)
             if let status, status.st_mode & S_IFMT == S_IFLNK {
                 let other = FilePath(path).removingLastComponent().appending(

@@ -128,7 +128,7 @@ struct PackageStager: Sendable {
                         isPlain = false
                         continue
                     }
-                    // dpkg has conffiles under another name at first.
+                    // dpkg unpacks conffiles under another name first.
                     if package.conffiles.contains(path) || package.conffiles.contains(target) { isPlain = false }
                     kind = .hardLink(to: target)
                 } else {
