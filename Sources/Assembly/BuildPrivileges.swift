@@ -22,7 +22,10 @@ public enum BuildPrivileges {
         do throws(CommandFault) {
             let probe = try Command("unshare", namespace + ["true"]).outcome(withinSeconds: 10)
             guard let probe, probe.status == 0 else {
-                throw CommandFault(.failed, probe.map { String($0.errorText.prefix(400)) } ?? "unshare does not end")
+                throw CommandFault(
+                    .failed,
+                    probe.map { $0.errorText.prefix(400).split(separator: "\n").joined(separator: ", ") }
+                        ?? "unshare does not end")
             }
         } catch {
             throw AssemblyFault(

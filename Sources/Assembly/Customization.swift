@@ -53,6 +53,7 @@ struct Customization {
     /// Runs the manifest's own steps in the tree.
     private func runScripts(_ directory: RootDirectory) async throws(AssemblyFault) {
         for (number, script) in manifest.scripts.enumerated() {
+            try checkInterpreter(of: script, in: directory)
             var sandbox = sandbox
             let path = "/run/script-\(number + 1)"
             sandbox.shown.append(.init(path: path, file: script.file))
@@ -69,6 +70,31 @@ struct Customization {
                 throw .during("cannot run the script '\(script.name)'", error)
             }
         }
+    }
+
+    /// Refuses a script whose first line names a program that the image does not have: the kernel would only say that the script
+    /// is not there (execve(2)).
+    private func checkInterpreter(
+        of script: Manifest.Script, in directory: RootDirectory
+    ) throws(AssemblyFault) {
+        let head = try attempt("cannot read the script '\(script.name)'", at: script.place) {
+            try OpenFile(reading: script.file).bytes(
+                at: 0, count: Int(min(256, FileStatus(following: script.file).size)))
+        }
+        guard head.starts(with: "#!".utf8) else { return }
+        let line = String(decoding: head.dropFirst(2).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        guard let program = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).first.map(String.init) else {
+            return
+        }
+        if program.hasSuffix("\r") {
+            throw AssemblyFault(
+                .invalidRequest, "the script '\(script.name)' has the line ends of another system", at: script.place,
+                remedy: "end its lines with LF alone")
+        }
+        guard try directory.status(program, following: true) == nil else { return }
+        throw AssemblyFault(
+            .missing, "the script '\(script.name)' is for '\(program)', and no package or overlay has it",
+            at: script.place, remedy: "add the package that has it to 'packages.install' or 'packages.build_only'")
     }
 
     /// Declares the manifest's users and groups to systemd-sysusers(8).

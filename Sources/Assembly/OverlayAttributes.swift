@@ -6,8 +6,8 @@ import SystemPackage
 /// comments. A checkout keeps none.
 struct OverlayAttributes {
     private var attributes: [String: [(name: String, value: [UInt8])]] = [:]
-
-    var paths: Set<String> { Set(attributes.keys) }
+    /// The paths in the order of the lines that name them, with these lines.
+    private(set) var places: [(String, Place)] = []
 
     subscript(path: String) -> [(name: String, value: [UInt8])] { attributes[path] ?? [] }
 
@@ -28,7 +28,9 @@ struct OverlayAttributes {
                         + "'user.origin=here /etc/site'",
                     at: .position(path: file.string, line: number + 1, column: 1))
             }
-            attributes[String(fields[1].dropFirst()), default: []].append((assignment[0], value))
+            let path = String(fields[1].dropFirst())
+            attributes[path, default: []].append((assignment[0], value))
+            places.append((path, .position(path: file.string, line: number + 1, column: 1)))
         }
     }
 

@@ -2,12 +2,13 @@ import Cryptography
 import Fault
 import FileIO
 import FileTree
+import Glibc
 import SystemPackage
 
 /// Copies an overlay directory over the root.
 ///
 /// Owners are root and modes 0755 or 0644, whatever the checkout has, unless the overlay's `.ballast-modes` says otherwise:
-/// one line a path, `MODE OWNER GROUP /PATH`, with `#` for comments.
+/// one line a path, `MODE OWNER GROUP /PATH` with spaces or tabs between, and `#` for comments.
 struct OverlayCopy {
     static let modesFile = ".ballast-modes"
     static let attributesFile = ".ballast-attributes"
@@ -16,6 +17,8 @@ struct OverlayCopy {
         let permissions: UInt16
         let owner: String
         let group: String
+        /// The line that says so.
+        let place: Place
     }
 
     let root: RootDirectory
@@ -23,7 +26,7 @@ struct OverlayCopy {
 
     private static func tree(of overlay: FilePath) throws(AssemblyFault) -> FileTree {
         try attempt("cannot read the overlay", at: .path(overlay.string)) {
-            try FileTree(scanning: overlay, latestTime: 0)
+            try FileTree(scanning: overlay, latestTime: 0, refusingSockets: true)
         }
     }
 
@@ -70,22 +73,19 @@ struct OverlayCopy {
     func copy(_ overlay: FilePath) throws(AssemblyFault) {
         let tree = try Self.tree(of: overlay)
         let modes = try Self.modes(of: overlay)
-        if let stranger = modes.keys.sorted().first(where: { tree[$0] == nil }) {
-            throw AssemblyFault(
-                .missing, "names '/\(stranger)', which the overlay does not have",
-                at: .path(overlay.appending(Self.modesFile).string))
-        }
         let attributes = try OverlayAttributes(of: overlay)
-        if let stranger = attributes.paths.sorted().first(where: { tree[$0] == nil }) {
+        for (path, place) in modes.map({ ($0.key, $0.value.place) }).sorted(by: { $0.0 < $1.0 }) + attributes.places
+        where tree[path] == nil {
             throw AssemblyFault(
-                .missing, "names '/\(stranger)', which the overlay does not have",
-                at: .path(overlay.appending(Self.attributesFile).string))
+                .missing, "names '/\(path)', which the overlay does not have", at: place,
+                remedy: "correct the path, or take the line out")
         }
         for path in tree.sortedPaths() where !path.isEmpty && !Self.settings.contains(path) {
             guard let inode = tree[path] else { continue }
             let given = modes[path]
-            let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, at: .path(path)) } ?? 0
-            let group = try given.map { (a) throws(AssemblyFault) in try accounts.group(a.group, at: .path(path)) } ?? 0
+            let owner = try given.map { (a) throws(AssemblyFault) in try accounts.user(a.owner, at: a.place) } ?? 0
+            let group = try given.map { (a) throws(AssemblyFault) in try accounts.group(a.group, at: a.place) } ?? 0
+            try checkPlace(of: path, inode, in: overlay)
             switch inode.kind {
             case .directory:
                 let isNew = try !root.exists(path)
@@ -110,22 +110,43 @@ struct OverlayCopy {
         }
     }
 
+    /// Refuses a file of the overlay where the image has a directory, and a directory where it has a file.
+    private func checkPlace(of path: String, _ inode: FileInode, in overlay: FilePath) throws(AssemblyFault) {
+        let isDirectory = if case .directory = inode.kind { true } else { false }
+        guard let there = try root.status(path, following: isDirectory),
+            (there.st_mode & S_IFMT == S_IFDIR) != isDirectory
+        else { return }
+        throw AssemblyFault(
+            .invalidRequest,
+            isDirectory
+                ? "'/\(path)' is a file in the image, and a directory in the overlay"
+                : "'/\(path)' is a directory in the image, and no file can take its place",
+            at: .path(overlay.appending(path).string), remedy: "choose another path")
+    }
+
     private static func modes(of overlay: FilePath) throws(AssemblyFault) -> [String: Attributes] {
         let path = overlay.appending(modesFile)
         guard path.exists else { return [:] }
         let text = try attempt("cannot read the overlay's modes") { try path.text(limit: 1 << 20) }
         var modes: [String: Attributes] = [:]
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let fields = line.split(separator: " ", maxSplits: 3).map(String.init)
+        for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+            let fields = line.split(maxSplits: 3, whereSeparator: \.isWhitespace).map(String.init)
             if fields.isEmpty || line.hasPrefix("#") { continue }
-            guard fields.count == 4, let mode = UInt16(fields[0], radix: 8), mode <= 0o7777, fields[3].hasPrefix("/"),
-                fields[3] != "/"
-            else {
-                throw AssemblyFault(
-                    .invalidRequest, "expected 'MODE OWNER GROUP /PATH', such as '0600 root root /etc/secret'",
-                    at: .position(path: path.string, line: number + 1, column: 1))
+            let place = Place.position(path: path.string, line: number + 1, column: 1)
+            func fault(_ message: String) -> AssemblyFault {
+                AssemblyFault(
+                    .invalidRequest, message, at: place,
+                    remedy: "write a line like '0600 root root /etc/secret'")
             }
-            modes[String(fields[3].dropFirst())] = Attributes(permissions: mode, owner: fields[1], group: fields[2])
+            guard fields.count == 4 else { throw fault("expected 'MODE OWNER GROUP /PATH'") }
+            guard let mode = UInt16(fields[0], radix: 8), mode <= 0o7777 else {
+                throw fault("'\(fields[0])' is not an octal mode")
+            }
+            guard fields[3].hasPrefix("/"), fields[3] != "/" else {
+                throw fault("'\(fields[3])' is not the path of something in the overlay, from '/' on")
+            }
+            modes[String(fields[3].dropFirst())] = Attributes(
+                permissions: mode, owner: fields[1], group: fields[2], place: place)
         }
         return modes
     }

@@ -108,6 +108,8 @@ package struct TreeDifferences {
             .configuration,
             "\(paths.count) path\(paths.count == 1 ? " differs" : "s differ") between two runs:" + lines.joined()
                 + (paths.count > 200 ? "\n  …" : ""),
-            remedy: "have each host make them, with 'first_boot' in the manifest, or leave the package out")
+            remedy: "have each host make them, with 'first_boot' in the manifest, or leave the package out"
+                + (paths.allSatisfy { packages[$0.0] != nil }
+                    ? "" : "; an own script finds a time that is always the same in SOURCE_DATE_EPOCH"))
     }
 }

@@ -7,8 +7,12 @@ extension FileTree {
     ///
     /// Sockets are left out, as they mean nothing without the process that listens. Hard links inside `root` stay hard links.
     ///
-    /// - Parameter latestTime: modification times after this one become this one (the `SOURCE_DATE_EPOCH` rule).
-    public init(scanning root: FilePath, latestTime: Int64) throws(FileTreeFault) {
+    /// - Parameters:
+    ///   - latestTime: modification times after this one become this one (the `SOURCE_DATE_EPOCH` rule).
+    ///   - refusesSockets: whether a socket is an error instead.
+    public init(
+        scanning root: FilePath, latestTime: Int64, refusingSockets refusesSockets: Bool = false
+    ) throws(FileTreeFault) {
         self.init(modified: latestTime)
         var firstNames: [UInt64: String] = [:]
         let rootInode: FileInode
@@ -34,31 +38,37 @@ extension FileTree {
                     throw FileTreeFault(
                         .badName, "two names here differ only in Unicode normalisation", at: .path(path))
                 }
-                try scan(path, at: place.appending(name), latestTime: latestTime, firstNames: &firstNames)
+                let isKnown = try scan(
+                    path, at: place.appending(name), latestTime: latestTime, firstNames: &firstNames)
+                guard isKnown || !refusesSockets else {
+                    throw FileTreeFault(.badName, "is a socket, which no image can hold", at: .path(path))
+                }
                 if case .directory? = self[path]?.kind { pending.append(path) }
             }
         }
     }
 
+    /// Adds what is at `place`, and says whether a tree can have it.
     private mutating func scan(
         _ path: String, at place: FilePath, latestTime: Int64, firstNames: inout [UInt64: String]
-    ) throws(FileTreeFault) {
+    ) throws(FileTreeFault) -> Bool {
         let scanned: (inode: FileInode?, status: FileStatus)
         do throws(FileIOFault) { scanned = try Self.scannedInode(at: place, latestTime: latestTime) } catch {
             throw FileTreeFault(.unreadable, "cannot read the file", at: .path(place.string), cause: error)
         }
-        guard let inode = scanned.inode else { return }
+        guard let inode = scanned.inode else { return false }
         if case .symbolicLink(let target) = inode.kind, target.unicodeScalars.contains("\u{FFFD}") {
             throw FileTreeFault(.badName, "the symbolic link's target is not valid UTF-8", at: .path(path))
         }
         if scanned.status.linkCount > 1, scanned.status.kind != .directory {
             if let first = firstNames[scanned.status.inode] {
                 try link(path, to: first)
-                return
+                return true
             }
             firstNames[scanned.status.inode] = path
         }
         try insert(inode, at: path)
+        return true
     }
 
     private static func inode(at place: FilePath, latestTime: Int64) throws(FileIOFault) -> (

@@ -101,6 +101,12 @@ extension Manifest {
             url: update.optionalString("url"), channel: try update.string("channel"),
             interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
             reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
+        if self.update.url != nil, self.update.trustedRoot == nil {
+            throw ManifestFault(
+                .badValue, "'update.url' names a repository, and without 'update.trusted_root' a host trusts none",
+                at: update.node["url"]?.origin?.place,
+                remedy: "make the repository with 'ballast repo init', and name its root metadata")
+        }
         let boot = try root.below("boot")
         self.boot = Boot(
             tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"),

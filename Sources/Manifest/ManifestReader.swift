@@ -30,7 +30,8 @@ package struct ManifestReader {
             }
         }
         guard var text = String(validating: bytes, as: UTF8.self) else {
-            throw ManifestFault(.syntax, "the manifest is not UTF-8 text", at: .path(file.string))
+            throw ManifestFault(
+                .syntax, "the manifest is not UTF-8 text", at: .path(file.string), remedy: "save it as UTF-8")
         }
         // Some editors begin a file with a byte order mark.
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }

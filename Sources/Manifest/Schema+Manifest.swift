@@ -245,8 +245,8 @@ extension Schema {
                             doc: "",
                             kind: .string(
                                 what:
-                                    "one kernel argument without spaces, quotes and '\\', which neither turns verification off nor "
-                                    + "names another root file system",
+                                    "one kernel argument without spaces, quotes and '\\', and none by which Ballast finds and "
+                                    + "verifies the root file system (root, ro, rw, roothash, systemd.verity and the like)",
                                 pattern: forbiddenArguments + "[!#-&(-\\[\\]-~]+")),
                         .union),
                     defaultValue: .value([]), example: "[console=ttyS0, panic=10]")),

@@ -151,7 +151,8 @@ struct LockCommand: AsyncParsableCommand {
     ) {
         switch format {
         case .text:
-            for package in leftOut {
+            // Once is enough, as long as nothing changes.
+            for package in leftOut where isNew || !changes.changes.isEmpty {
                 StandardStreams.print(
                     "left out: \(package.name), recommended by \(package.recommenders.joined(separator: ", "))")
             }

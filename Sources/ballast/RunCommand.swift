@@ -143,8 +143,11 @@ struct RunCommand: AsyncParsableCommand {
         machine.credentials["ssh.authorized_keys.root"] = keys
         // ssh tries the user's own keys by itself.
         let identity =
-            sshKey.map { "-i '\(($0.hasSuffix(".pub") ? String($0.dropLast(4)) : $0).replacing("'", with: "'\\''"))' " }
-            ?? ""
+            try sshKey.map { key in
+                let path = try FilePath(key).resolved().string
+                return
+                    "-i '\((path.hasSuffix(".pub") ? String(path.dropLast(4)) : path).replacing("'", with: "'\\''"))' "
+            } ?? ""
         machine.forwards.append(.init(host: port, guest: 22))
         StandardStreams.report(
             "ballast: once the guest is up, log in with: ssh \(identity)-p \(port) -o UserKnownHostsFile=/dev/null "

@@ -33,15 +33,22 @@ extension RealImages {
         ///
         /// - Parameters:
         ///   - script: the file `script` beside the manifest.
+        ///   - overlay: a shell script that fills the directory `tree` beside the manifest.
         ///   - silence: for how many seconds scripts may say nothing.
         private func fault(
-            additions: String, agent: AgentExecutables? = nil, script: String? = nil, silence: Int? = nil
+            additions: String, agent: AgentExecutables? = nil, script: String? = nil, overlay: String? = nil,
+            silence: Int? = nil
         ) async throws -> String {
             let packages = try #require(InstalledPackages.current)
             let work = try TemporaryDirectory()
             if let script {
                 try work.path.appending("script").replaceContents(
                     with: script, permissions: FilePermissions(rawValue: 0o755))
+            }
+            if let overlay {
+                let tree = work.path.appending("tree")
+                try tree.makeDirectories()
+                try await Command("sh", ["-euc", overlay], directory: tree).run()
             }
             let manifest = work.path.appending("image.yaml")
             let include = TestImage.repository.appending("manifests/containerd.yaml")
@@ -98,6 +105,17 @@ extension RealImages {
             #expect(message == "it was built")
         }
 
+        @Test("the modes of an overlay are read whatever is between their fields and ends their lines")
+        func overlayModes() async throws {
+            let message = try await fault(
+                additions: "overlays: [tree]\nscripts: [script]\n",
+                script: "#!/bin/sh\nset -e\n[ $(stat -c %a /etc/x) = 600 ]\n[ $(stat -c %a /etc/y) = 640 ]\n",
+                overlay: "mkdir etc; echo >etc/x; echo >etc/y\n"
+                    + "printf '# a comment\\r\\n0600 root root /etc/x\\r\\n0640\\troot  adm\\t/etc/y\\r\\n' >.ballast-modes"
+            )
+            #expect(message == "it was built")
+        }
+
         @Test("a script that neither ends nor says anything is ended, with what it started")
         func hangingScript() async throws {
             let message = try await fault(
@@ -106,6 +124,60 @@ extension RealImages {
             #expect(message.contains("nothing was said for 3 s") && message.contains("\n  began"), "\(message)")
             let sleeping = try await Command("pgrep", ["-f", "^sleep 86399$"]).outcome()
             #expect(sleeping.outputText == "")
+        }
+
+        @Test(
+            "a script that no program of the image can run is refused with its line",
+            arguments: [
+                (
+                    "#!/usr/bin/nosuch -x\n",
+                    "image.yaml:2:11: the script 'script' is for '/usr/bin/nosuch', and no package or overlay has it; add the "
+                        + "package that has it to 'packages.install' or 'packages.build_only'"
+                ),
+                (
+                    "#!/bin/sh\r\ntrue\r\n",
+                    "image.yaml:2:11: the script 'script' has the line ends of another system; end its lines with LF alone"
+                ),
+            ])
+        func interpreter(script: String, expected: String) async throws {
+            let message = try await fault(additions: "scripts: [script]\n", script: script)
+            #expect(message.hasSuffix(expected), "\(message)")
+        }
+
+        @Test(
+            "an overlay that cannot be what it says is refused by its file and line",
+            arguments: [
+                (
+                    "echo >x; echo '0999 root root /x' >.ballast-modes",
+                    "/.ballast-modes:1:1: '0999' is not an octal mode; write"
+                ),
+                ("echo '0700 root root /' >.ballast-modes", "/.ballast-modes:1:1: '/' is not the path of something in"),
+                (
+                    "echo '0700 root /x' >.ballast-modes",
+                    "/.ballast-modes:1:1: expected 'MODE OWNER GROUP /PATH'; write"
+                ),
+                (
+                    "printf '#\\n0600 root root /y\\n' >.ballast-modes",
+                    "/.ballast-modes:2:1: names '/y', which the overlay does not have; correct the path"
+                ),
+                (
+                    "printf '#\\nuser.x=y /y\\n' >.ballast-attributes",
+                    "/.ballast-attributes:2:1: names '/y', which the overlay does not have; correct the path"
+                ),
+                ("echo >x; echo '0600 no root /x' >.ballast-modes", "/.ballast-modes:1:1: the image has no user 'no'"),
+                ("mkdir usr; echo >usr/lib", "tree/usr/lib: '/usr/lib' is a directory in the image, and no file can"),
+                (
+                    "mkdir -p etc/passwd",
+                    "tree/etc/passwd: '/etc/passwd' is a file in the image, and a directory in the"
+                ),
+                (
+                    "mkdir etc; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"etc/sock\")'",
+                    "etc/sock: is a socket, which no image can hold"
+                ),
+            ])
+        func badOverlay(overlay: String, expected: String) async throws {
+            let message = try await fault(additions: "overlays: [tree]\n", overlay: overlay)
+            #expect(message.contains(expected), "\(message)")
         }
 
         @Test("a unit that no package has is refused by name")

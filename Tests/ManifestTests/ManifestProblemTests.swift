@@ -161,7 +161,8 @@ struct ManifestProblemTests {
             (
                 "product: x\nkernel: {command_line: [\"root=/dev/sda1\"]}\n",
                 "m.yaml:2:25: 'kernel.command_line[0]' is 'root=/dev/sda1', expected one kernel argument without spaces, "
-                    + "quotes and '\\', which neither turns verification off nor names another root file system"
+                    + "quotes and '\\', and none by which Ballast finds and verifies the root file system (root, ro, rw, roothash, "
+                    + "systemd.verity and the like)"
             ),
             (
                 "product: x\nfiles: [{path: /etc/../x, content: \"\"}]\n",

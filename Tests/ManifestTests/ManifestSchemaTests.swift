@@ -105,7 +105,19 @@ struct ManifestSchemaTests {
             "http://10.0.2.2:44321",
         ])
     func addresses(text: String) throws {
-        let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {url: \"\(text)\"}\n"])
+        let files = try ManifestFiles([
+            "m.yaml": "product: x\nupdate: {url: \"\(text)\", trusted_root: root.json}\n", "root.json": "{}",
+        ])
         #expect(try files.load("m.yaml").update.url == text)
+    }
+
+    @Test("a repository that hosts could not trust is refused")
+    func untrusted() throws {
+        let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {url: \"https://example.org\"}\n"])
+        let fault = try #require(throws: ManifestFault.self) { try files.load("m.yaml") }
+        #expect(
+            "\(fault)".replacing("\(files.path)/", with: "")
+                == "m.yaml:2:15: 'update.url' names a repository, and without 'update.trusted_root' a host trusts none; make the "
+                + "repository with 'ballast repo init', and name its root metadata")
     }
 }
