@@ -88,12 +88,12 @@ struct Customization {
         }
         if program.hasSuffix("\r") {
             throw AssemblyFault(
-                .invalidRequest, "the script '\(script.name)' has the line ends of another system", at: script.place,
-                remedy: "end its lines with LF alone")
+                .invalidRequest, "the script '\(script.name)' has CRLF line ends", at: script.place,
+                remedy: "save it with LF line ends")
         }
         guard try directory.status(program, following: true) == nil else { return }
         throw AssemblyFault(
-            .missing, "the script '\(script.name)' is for '\(program)', and no package or overlay has it",
+            .missing, "the script '\(script.name)' needs '\(program)', which no package or overlay has",
             at: script.place, remedy: "add the package that has it to 'packages.install' or 'packages.build_only'")
     }
 

@@ -56,7 +56,7 @@ struct FinishedTree {
 
     func make(scanning root: FilePath) throws(AssemblyFault) -> FileTree {
         let epoch = epoch
-        try attempt("cannot clear what no image has", at: .path(root.string)) {
+        try attempt("cannot empty the directories that a host mounts over", at: .path(root.string)) {
             for name in Self.unscanned { try root.appending(name).removeTree() }
         }
         var tree = try attempt("cannot read the finished root", at: .path(root.string)) {
@@ -70,7 +70,7 @@ struct FinishedTree {
             }
         }
         do throws(FileTreeFault) { try settleDays(in: &tree) } catch {
-            throw AssemblyFault(.inputOutput, "cannot read the passwords' days", cause: error)
+            throw AssemblyFault(.inputOutput, "cannot set the dates of the passwords", cause: error)
         }
         try edit(&tree)
         try brought.check(tree)

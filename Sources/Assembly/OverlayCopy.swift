@@ -143,7 +143,7 @@ struct OverlayCopy {
                 throw fault("'\(fields[0])' is not an octal mode")
             }
             guard fields[3].hasPrefix("/"), fields[3] != "/" else {
-                throw fault("'\(fields[3])' is not the path of something in the overlay, from '/' on")
+                throw fault("'\(fields[3])' is not the absolute path of a file in the overlay")
             }
             modes[String(fields[3].dropFirst())] = Attributes(
                 permissions: mode, owner: fields[1], group: fields[2], place: place)

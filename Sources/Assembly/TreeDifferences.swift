@@ -110,6 +110,6 @@ package struct TreeDifferences {
                 + (paths.count > 200 ? "\n  …" : ""),
             remedy: "have each host make them, with 'first_boot' in the manifest, or leave the package out"
                 + (paths.allSatisfy { packages[$0.0] != nil }
-                    ? "" : "; an own script finds a time that is always the same in SOURCE_DATE_EPOCH"))
+                    ? "" : "; in a script of your own, use SOURCE_DATE_EPOCH instead of the clock"))
     }
 }

@@ -40,7 +40,7 @@ extension Lock {
                 && mayStay(package, manifest, indices, local: local, suites: base?.suites ?? [])
         }
         let kept = try await keptIndices(
-            held, of: previous?.suites ?? [], beside: indices, in: cache,
+            held, of: base?.suites ?? [], beside: indices, in: cache,
             from: PackageSources(mirror: archive.mirror, archives: manifest.distribution.archives))
         let packages = try solve(manifest, indices + kept.indices, held: held, gone: kept.gone, leftOut)
         try cache.add(packages.filter { $0.suite == LocalPackages.suite }, from: local)

@@ -103,7 +103,7 @@ extension Manifest {
             reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
         if self.update.url != nil, self.update.trustedRoot == nil {
             throw ManifestFault(
-                .badValue, "'update.url' names a repository, and without 'update.trusted_root' a host trusts none",
+                .badValue, "'update.url' is given without 'update.trusted_root', so hosts would trust no repository",
                 at: update.node["url"]?.origin?.place,
                 remedy: "make the repository with 'ballast repo init', and name its root metadata")
         }

@@ -364,31 +364,38 @@ struct VendorArchiveTests {
         #expect(await message(manifest).contains("the archive 'vendor' cannot be fetched"))
     }
 
-    @Test("a key that has expired vouches for nothing, and takes nothing from a good one beside it")
-    func expiredKeys() async throws {
+    @Test(
+        "a key that has expired or was revoked vouches for nothing, and takes nothing from a good one beside it",
+        arguments: [(false, "an expired"), (true, "a revoked")])
+    func worthlessKeys(isRevoked: Bool, what: String) async throws {
         try await deb("web", "2.0", in: "flat")
         let uri = try await flat("flat", compress: [])
-        let expired = try await Signer.expired.value
-        let good = String(decoding: try await signer.armored(), as: UTF8.self)
-        let old = String(decoding: try await expired.armored(), as: UTF8.self)
-        try work.appending("vendor.asc").replaceContents(with: old + good)
-        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
+        let other = isRevoked ? try await Signer.revocable() : try await Signer.expired.value
         let release = try work.appending("flat/Release").contents()
         let signatures = (
-            old: try await expired.signApart(release, isArmored: false),
+            other: try await other.signApart(release, isArmored: false),
             good: try await signer.signApart(release, isArmored: false)
         )
+        if isRevoked { try await other.revoke() }
+        let keys = [try await other.armored(), try await signer.armored()].map { String(decoding: $0, as: UTF8.self) }
+        try work.appending("vendor.asc").replaceContents(with: keys.joined())
+        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
         let file = work.appending("flat/Release.gpg")
-        for signature in [signatures.old + signatures.good, signatures.good + signatures.old] {
+        for signature in [signatures.other + signatures.good, signatures.good + signatures.other] {
             try file.replaceContents(with: signature)
             let lock = try await lock(manifest)
             #expect(lock.packages.contains { $0.name == "web" && $0.version == "2.0" })
             #expect(lock.suites.last?.keys.count == 1)
         }
-        try file.replaceContents(with: signatures.old)
+        // apt wants armor around both.
+        let armored = try await DebCommand.run("gpg", ["--enarmor"], input: signatures.other + signatures.good)
+        try file.replaceContents(
+            with: String(decoding: armored, as: UTF8.self).replacing("PGP ARMORED FILE", with: "PGP SIGNATURE"))
+        #expect(try await apt([line(uri, "./")], ["web"]).contains("web=2.0"))
+        try file.replaceContents(with: signatures.other)
         let message = await message(manifest)
         #expect(
-            message.contains("the signature is by an expired key; get the archive's present key into "), "\(message)")
+            message.contains("the signature is by \(what) key; get the archive's present key into "), "\(message)")
     }
 
     @Test("an archive that asks for a name and a password gets those that apt has for it")
@@ -701,36 +708,6 @@ struct VendorArchiveTests {
         let lock = try await lock(try manifest(yaml(uri, suite: "./"), install: "tool"))
         let path = try #require(lock.packages.first { $0.name == "tool" }?.path)
         #expect(lock.packages.contains { $0.name == "lib" } == path.hasPrefix("a/"), "\(path)")
-    }
-
-    @Test("a key that was revoked vouches for nothing, and takes nothing from a good one beside it")
-    func revokedKeys() async throws {
-        try await deb("web", "2.0", in: "flat")
-        let uri = try await flat("flat", compress: [])
-        let release = try work.appending("flat/Release").contents()
-        let revoked = try await Signer.revocable()
-        let signatures = (
-            old: try await revoked.signApart(release, isArmored: false),
-            good: try await signer.signApart(release, isArmored: false)
-        )
-        try await revoked.revoke()
-        let keys = [try await revoked.armored(), try await signer.armored()].map { String(decoding: $0, as: UTF8.self) }
-        try work.appending("vendor.asc").replaceContents(with: keys.joined())
-        let manifest = try manifest(yaml(uri, suite: "./"), install: "web")
-        let file = work.appending("flat/Release.gpg")
-        for signature in [signatures.old + signatures.good, signatures.good + signatures.old] {
-            try file.replaceContents(with: signature)
-            #expect(try await chosen(manifest).contains("web=2.0"))
-        }
-        // apt wants armor around both.
-        let armored = try await DebCommand.run("gpg", ["--enarmor"], input: signatures.old + signatures.good)
-        try file.replaceContents(
-            with: String(decoding: armored, as: UTF8.self).replacing("PGP ARMORED FILE", with: "PGP SIGNATURE"))
-        #expect(try await apt([line(uri, "./")], ["web"]).contains("web=2.0"))
-        try file.replaceContents(with: signatures.old)
-        let message = await message(manifest)
-        #expect(
-            message.contains("the signature is by a revoked key; get the archive's present key into "), "\(message)")
     }
 
     @Test("a package file that dpkg would read otherwise is refused")

@@ -240,7 +240,7 @@ extension RealImages {
                 additions: "scripts: [first.sh, second.sh]\n")
             let message = await Self.message(of: build)
             #expect(
-                message.contains("image.yaml:2:21: '/run/script-2', which the build needs for a while, has something"),
+                message.contains("image.yaml:2:21: the build cannot mount a file at '/run/script-2' in the tree"),
                 "\(message)")
             #expect(try outside.path.directoryEntries() == [])
         }

@@ -131,12 +131,12 @@ extension RealImages {
             arguments: [
                 (
                     "#!/usr/bin/nosuch -x\n",
-                    "image.yaml:2:11: the script 'script' is for '/usr/bin/nosuch', and no package or overlay has it; add the "
+                    "image.yaml:2:11: the script 'script' needs '/usr/bin/nosuch', which no package or overlay has; add the "
                         + "package that has it to 'packages.install' or 'packages.build_only'"
                 ),
                 (
                     "#!/bin/sh\r\ntrue\r\n",
-                    "image.yaml:2:11: the script 'script' has the line ends of another system; end its lines with LF alone"
+                    "image.yaml:2:11: the script 'script' has CRLF line ends; save it with LF line ends"
                 ),
             ])
         func interpreter(script: String, expected: String) async throws {
@@ -151,7 +151,10 @@ extension RealImages {
                     "echo >x; echo '0999 root root /x' >.ballast-modes",
                     "/.ballast-modes:1:1: '0999' is not an octal mode; write"
                 ),
-                ("echo '0700 root root /' >.ballast-modes", "/.ballast-modes:1:1: '/' is not the path of something in"),
+                (
+                    "echo '0700 root root /' >.ballast-modes",
+                    "/.ballast-modes:1:1: '/' is not the absolute path of a file in"
+                ),
                 (
                     "echo '0700 root /x' >.ballast-modes",
                     "/.ballast-modes:1:1: expected 'MODE OWNER GROUP /PATH'; write"

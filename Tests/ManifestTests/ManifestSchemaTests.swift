@@ -117,7 +117,7 @@ struct ManifestSchemaTests {
         let fault = try #require(throws: ManifestFault.self) { try files.load("m.yaml") }
         #expect(
             "\(fault)".replacing("\(files.path)/", with: "")
-                == "m.yaml:2:15: 'update.url' names a repository, and without 'update.trusted_root' a host trusts none; make the "
+                == "m.yaml:2:15: 'update.url' is given without 'update.trusted_root', so hosts would trust no repository; make the "
                 + "repository with 'ballast repo init', and name its root metadata")
     }
 }

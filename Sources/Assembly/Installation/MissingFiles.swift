@@ -56,9 +56,8 @@ struct MissingFiles {
             character.isLetter || character.isNumber || "_-+.".contains(character)
         }
         var rest = text[...]
-        while let range = rest.firstRange(of: name) {
-            let before = rest[..<range.lowerBound].last ?? text[..<range.lowerBound].last
-            let after = rest[range.upperBound...].first
+        while !name.isEmpty, let range = rest.firstRange(of: name) {
+            let (before, after) = (text[..<range.lowerBound].last, text[range.upperBound...].first)
             if before.map(isOfName) != true, after.map(isOfName) != true { return true }
             rest = rest[range.upperBound...]
         }

@@ -204,8 +204,8 @@ final class RootDirectory {
     func placeToShow(_ path: String) throws(AssemblyFault) -> String {
         func failure(_ cause: (any Error)? = nil) -> AssemblyFault {
             AssemblyFault(
-                .configuration, "'\(path)', which the build needs for a while, has something in its way",
-                remedy: "look for a script that puts it there", cause: cause)
+                .configuration, "the build cannot mount a file at '\(path)' in the tree",
+                remedy: "look for a script that replaces it or its directory", cause: cause)
         }
         let (directory, name): (CInt, String)
         do throws(AssemblyFault) { (directory, name) = try parent(of: path) } catch { throw failure(error) }

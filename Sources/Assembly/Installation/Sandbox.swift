@@ -79,7 +79,7 @@ struct Sandbox {
         // bubblewrap follows symbolic links in the places of its mounts while the build machine's files are still visible.
         for path in ["proc", "dev"] where try directory.status(path).map({ $0.st_mode & S_IFMT != S_IFDIR }) == true {
             throw AssemblyFault(
-                .configuration, "is no directory any more", at: .path("/\(path)"),
+                .configuration, "is not a directory any more", at: .path("/\(path)"),
                 remedy: "look for a script that replaces it")
         }
         var arguments = [

@@ -30,13 +30,14 @@ struct SandboxStubs {
             // A file can only be mounted over a file. Mounted over a symbolic link, it would hide the link's target: depmod is a
             // link to kmod, and so are modinfo and modprobe.
             let status = try root.status(path)
-            if let status, status.st_mode & S_IFMT == S_IFLNK {
-                let other = FilePath(path).removingLastComponent().appending(
-                    ".ballast-\(file.lastComponent?.string ?? "")")
-                try root.move(path, to: other.string)
-                displaced.append((path, other.string))
+            let isLink = status.map { $0.st_mode & S_IFMT == S_IFLNK } ?? false
+            if isLink {
+                let name = FilePath(path).lastComponent?.string ?? ""
+                let other = FilePath(path).removingLastComponent().appending(".ballast-\(name)").string
+                try root.move(path, to: other)
+                displaced.append((path, other))
             }
-            if status.map({ $0.st_mode & S_IFMT == S_IFLNK }) ?? true {
+            if isLink || status == nil {
                 try root.replaceFile(path, with: "")
                 placeholders.append(path)
             }
