@@ -79,8 +79,9 @@ let package = Package(
         library("FileTree", ["Fault", "FileIO", system]),
         library("Erofs", ["Fault", "FileTree", "Cryptography"]),
         library("Verity", ["Fault", "Cryptography"]),
-        library("PartitionTable", ["Fault", "Cryptography", "CFdisk", system]),
+        library("PartitionTable", ["Fault", "Cryptography", "CFdisk", "CLinux", system]),
         library("UnifiedKernel", ["Fault"]),
+        library("BootLoader", ["Cryptography"]),
 
         // Shared by builder and host.
         library("Trust", ["Fault", "JSON", "Cryptography", "FileIO", system]),
@@ -100,7 +101,8 @@ let package = Package(
                 "Fault", "Terminal", "JSON", "FileIO", "Command", "Cryptography", "Compression", "Archive", "FileTree",
                 "Erofs",
                 "Verity",
-                "PartitionTable", "UnifiedKernel", "Release", "Manifest", "DebianArchive", "CLinux", system,
+                "PartitionTable", "UnifiedKernel", "BootLoader", "Release", "Manifest", "DebianArchive", "CLinux",
+                system,
             ]),
         library("VirtualMachine", ["Fault", "Terminal", "FileIO", "Command", subprocess, system]),
         library(
@@ -109,13 +111,15 @@ let package = Package(
         library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
-        library("BootControl", ["Fault", "FileIO", "BlockDevice", "PartitionTable", "Cryptography", "CLinux", system]),
+        library(
+            "BootControl",
+            ["Fault", "FileIO", "BlockDevice", "PartitionTable", "BootLoader", "Cryptography", "CLinux", system]),
         library("Control", ["Fault", "JSON", "FileIO", "CLinux", system]),
         library(
             "UpdateAgent",
             [
                 "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Command", "Cryptography", "Compression", "Transfer",
-                "BlockDevice", "PartitionTable", "Verity", "Trust", "Release", "BootControl", system,
+                "BlockDevice", "PartitionTable", "Verity", "BootLoader", "Trust", "Release", "BootControl", system,
             ]),
 
         // Executables: arguments in, one call, text out.
@@ -169,13 +173,16 @@ let package = Package(
             ]),
         tests(
             "BootControlTests",
-            ["Fault", "FileIO", "Cryptography", "PartitionTable", "BlockDevice", "BootControl", system]),
+            [
+                "Fault", "FileIO", "Cryptography", "PartitionTable", "BlockDevice", "BootLoader", "BootControl", system,
+            ]),
         tests(
             "UpdateAgentTests",
             [
                 "TestSupport",
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "PartitionTable", "Verity", "BlockDevice",
-                "BootControl", "Transfer", "Trust", "Release", "Publishing", "Serving", "UpdateAgent", system,
+                "BootLoader", "BootControl", "Transfer", "Trust", "Release", "Publishing", "Serving", "UpdateAgent",
+                system,
             ]),
         tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
         tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),

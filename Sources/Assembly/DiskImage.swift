@@ -1,3 +1,4 @@
+import BootLoader
 import Command
 import Cryptography
 import Fault
@@ -70,7 +71,13 @@ struct DiskImage {
                 "-n", "ESP", "-i", serial, "--invariant", "-S", String(sector),
                 "--offset=\(layout.espOffset / Int64(sector))",
             ] + fatGeometry + [path.string, String(layout.disk.esp / 1024)])
-        try await add(files, to: ["EFI", "EFI/BOOT", "EFI/systemd", "EFI/Linux", "loader"])
+        try await add(
+            files,
+            to: [
+                "EFI", "EFI/BOOT", "EFI/systemd", "EFI/ballast", KernelName.directory(product: identity.product),
+                "loader",
+                BootEntryName.directory,
+            ])
     }
 
     /// Width and clusters, which mkfs.vfat would choose by the size of the whole image. Readers tell FAT16 from FAT32 by the

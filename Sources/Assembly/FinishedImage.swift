@@ -1,6 +1,7 @@
 import Compression
 import Cryptography
 import Erofs
+import Fault
 import FileTree
 import Manifest
 import UnifiedKernel
@@ -25,6 +26,9 @@ struct FinishedImage {
     /// Part of the format, as it were: any number of threads but none gives the same bytes.
     private static let initrdWorkers = 2
 
+    /// FAT has no journal: without it a boot partition stays as a power cut left it.
+    private static let checker = "usr/sbin/fsck.vfat"
+
     init(_ built: TreeBuild.Result, manifest: Manifest, identity: ImageIdentity, epoch: Int64) throws {
         self.manifest = manifest
         self.identity = identity
@@ -33,6 +37,11 @@ struct FinishedImage {
         kernelRelease = built.kernelRelease
         kernel = built.kernel
         layout = try ErofsLayout(tree, buildTime: epoch)
+        guard tree[Self.checker] != nil else {
+            throw AssemblyFault(
+                .missing, "the image has no /\(Self.checker), which checks its boot partition at each boot",
+                remedy: "add 'dosfstools' to 'packages.install'")
+        }
         let architecture = manifest.architecture
         stub = try tree.contents(of: architecture.stubPath)
         loader = try tree.contents(of: architecture.loaderPath)
@@ -73,8 +82,9 @@ struct FinishedImage {
 
     /// The kernel with initrd and command line, for a root file system of this hash.
     func unifiedKernel(rootHash: SHA256Digest) throws -> [UInt8] {
-        // Where the root is and what it must hash to, then what the manifest adds.
-        let arguments = ["root=/dev/mapper/root", "roothash=\(rootHash)", "rootfstype=erofs", "ro"]
+        // Where the root is and what it must hash to, then what the manifest adds. With "gpt" the kernel reads the second partition table
+        // where a power cut has left the first one half written.
+        let arguments = ["root=/dev/mapper/root", "roothash=\(rootHash)", "rootfstype=erofs", "ro", "gpt"]
         return try UnifiedKernel(
             stub: stub, kernel: kernel, initrd: initrd, osRelease: osRelease,
             commandLine: (arguments + manifest.kernel.commandLine).joined(separator: " "), release: kernelRelease

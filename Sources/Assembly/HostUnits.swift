@@ -24,7 +24,7 @@ package enum HostUnits {
             ("usr/lib/systemd/system/boot-complete.target.d/10-ballast.conf", incomplete),
             (
                 "usr/lib/systemd/system/systemd-bless-boot.service.d/10-ballast.conf",
-                blessDeadline(longestCheck: longestCheck)
+                bless(longestCheck: longestCheck)
             ),
             ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
             ("usr/lib/systemd/system/var.mount.d/10-ballast.conf", varMount),
@@ -178,12 +178,18 @@ package enum HostUnits {
         """
 
     // This service exists only while a boot is being counted: a new version that never gets as far as its health checks
-    // takes one of its tries and goes on to the next. A check that is given much time has it on top.
-    private static func blessDeadline(longestCheck: Int) -> String {
+    // takes one of its tries and goes on to the next. A check that is given much time has it on top. What it does otherwise,
+    // ballast-good.service does: systemd-bless-boot renames the boot entry, and Linux's FAT writes the new name before it says where
+    // the file is. Cut then, a host that has no other version boots nothing any more.
+    private static func bless(longestCheck: Int) -> String {
         """
         [Unit]
         JobTimeoutSec=\(900 + longestCheck)s
         JobTimeoutAction=reboot
+
+        [Service]
+        ExecStart=
+        ExecStart=/usr/bin/true
 
         """
     }

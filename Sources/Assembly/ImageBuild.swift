@@ -1,3 +1,4 @@
+import BootLoader
 import Compression
 import Cryptography
 public import DebianArchive
@@ -179,8 +180,16 @@ public struct ImageBuild: Sendable {
         try await formatted
         try clock.end("write root")
 
+        let entry = BootEntryName(
+            product: identity.product, sequence: 1, version: identity.version,
+            standing: .trying(left: manifest.boot.tries, done: 0))
+        let kernelName = KernelName(
+            product: identity.product, version: identity.version, digest: SHA256Digest(of: unified))
         try await diskImage.add([
-            .init(path: "EFI/Linux/\(identity.label)+\(manifest.boot.tries).efi", bytes: unified)
+            .init(path: "\(kernelName)", bytes: unified),
+            .init(
+                path: "\(BootEntryName.directory)/\(entry)",
+                bytes: Array(BootEntryText.make(entry, kernel: kernelName).utf8)),
         ])
         try diskImage.copy(names.root, to: disk.slotOffsets[0])
         try diskImage.copy(names.hashes, to: disk.verityOffsets[0])

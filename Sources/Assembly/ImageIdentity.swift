@@ -11,7 +11,7 @@ public struct ImageIdentity: Sendable, Hashable {
     /// Debian's name of the architecture.
     public let architecture: String
 
-    /// `PRODUCT_VERSION`: the label of the slot that holds the image, and the stem of its boot entry.
+    /// `PRODUCT_VERSION`: the label of the slot that holds the image.
     public var label: String { "\(product)_\(version)" }
     /// `PRODUCT_VERSION_ARCH`: the stem of the output files.
     public var fileStem: String { "\(product)_\(version)_\(architecture)" }

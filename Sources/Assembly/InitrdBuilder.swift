@@ -41,6 +41,9 @@ struct InitrdBuilder {
         let directory = Self.unitDirectory
         try builder.write(
             "\(directory)/sysroot-var.mount", Array(InitrdContents.varMount(partition: identity.varPartition).utf8))
+        try builder.write(
+            "\(directory)/\(InitrdContents.varCheckName)",
+            Array(InitrdContents.varCheck(partition: identity.varPartition).utf8))
         try builder.write("\(directory)/ballast-etc.service", Array(InitrdContents.etcService(manifest.etc).utf8))
         try builder.write("\(directory)/emergency.service.d/10-ballast.conf", Array(HostUnits.emergency.utf8))
         try builder.write(

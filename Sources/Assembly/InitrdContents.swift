@@ -13,6 +13,7 @@ enum InitrdContents {
         "usr/lib/systemd/system-generators/systemd-veritysetup-generator",
         "usr/bin/systemctl", "usr/bin/systemd-repart", "usr/bin/udevadm", "usr/bin/mount", "usr/bin/umount",
         "usr/bin/mkdir", "usr/bin/cp", "usr/bin/kmod", "usr/sbin/modprobe", "usr/sbin/dmsetup", "usr/sbin/mkfs.ext4",
+        "usr/sbin/e2fsck",
         "etc/mke2fs.conf", "etc/passwd", "etc/group", "etc/nsswitch.conf",
         "usr/lib/udev/rules.d/50-udev-default.rules", "usr/lib/udev/rules.d/55-dm.rules",
         "usr/lib/udev/rules.d/60-block.rules", "usr/lib/udev/rules.d/60-persistent-storage.rules",
@@ -76,12 +77,38 @@ enum InitrdContents {
 
         """
 
+    static let varCheckName = "ballast-var-check.service"
+
+    /// The journal brings the file system back after a power cut, but for a superblock of which only one sector was written: then one
+    /// of its copies has to be taken, which the kernel and a cautious `e2fsck -p` do not. Nobody is there to be asked; where nothing
+    /// helps, the mount says so.
+    static func varCheck(partition: String) -> String {
+        let partition = partition.lowercased()
+        let device = "dev-disk-by\\x2dpartuuid-\(partition.split(separator: "-").joined(separator: "\\x2d")).device"
+        return """
+            [Unit]
+            Description=Check the file system of everything that changes
+            DefaultDependencies=no
+            Requires=\(device)
+            After=systemd-repart.service \(device)
+
+            [Service]
+            Type=oneshot
+            RemainAfterExit=yes
+            ExecStart=-/usr/sbin/e2fsck -y /dev/disk/by-partuuid/\(partition)
+            StandardOutput=journal+console
+            TimeoutStartSec=infinity
+
+            """
+    }
+
     static func varMount(partition: String) -> String {
         """
         [Unit]
         Description=Everything that changes
         DefaultDependencies=no
-        After=systemd-repart.service
+        Wants=\(varCheckName)
+        After=systemd-repart.service \(varCheckName)
         Before=initrd-fs.target
         Conflicts=umount.target
         Before=umount.target

@@ -1,29 +1,30 @@
+import BootLoader
 import CLinux
 public import Fault
 import FileIO
 import Glibc
 public import SystemPackage
 
-/// The directory `EFI/Linux` of a mounted boot partition.
+/// A mounted EFI system partition.
 public struct BootDirectory: BootFiles {
-    private let path: FilePath
+    private let root: FilePath
 
-    /// The directory itself.
-    public init(_ path: FilePath) {
-        self.path = path
+    /// The partition that is mounted at `root`.
+    public init(_ root: FilePath) {
+        self.root = root
     }
 
-    /// The directory below `/efi` or `/boot`, wherever systemd mounts the partition.
+    /// The partition at `/efi` or `/boot`, wherever systemd mounts it.
     public init(prefix: FilePath = "/") throws(BootControlFault) {
         for place in ["efi", "boot"] {
-            let directory = prefix.appending(place).appending("EFI/Linux")
-            if (try? FileStatus(following: directory))?.kind == .directory {
-                self.init(directory)
+            let root = prefix.appending(place)
+            if (try? FileStatus(following: root.appending(BootEntryName.directory)))?.kind == .directory {
+                self.init(root)
                 return
             }
         }
         throw BootControlFault(
-            .notOurs, "neither /efi nor /boot has a directory EFI/Linux",
+            .notOurs, "neither /efi nor /boot has a directory \(BootEntryName.directory)",
             remedy: "mount the EFI system partition at /efi")
     }
 
@@ -43,29 +44,33 @@ public struct BootDirectory: BootFiles {
         }
     }
 
-    private func file(_ name: String) throws(BootControlFault) -> FilePath {
-        guard let component = FilePath.Component(name), component.kind == .regular else {
-            throw BootControlFault(.notFound, "'\(name)' is no file's name", at: .path(path.string))
+    private func file(_ path: String) throws(BootControlFault) -> FilePath {
+        let relative = FilePath(path)
+        guard !relative.isEmpty, relative.isRelative, relative.components.allSatisfy({ $0.kind == .regular }) else {
+            throw BootControlFault(.notFound, "'\(path)' is no file's path", at: .path(root.string))
         }
-        return path.appending(component)
+        return root.appending(relative.components)
     }
 
-    /// The files' names.
-    public func names() throws(BootControlFault) -> [String] {
-        try attempt { () throws(FileIOFault) in try path.directoryEntries() }
+    /// The names in a directory; the root is "".
+    public func names(in directory: String) throws(BootControlFault) -> [String] {
+        let path = directory.isEmpty ? root : try file(directory)
+        return try attempt { () throws(FileIOFault) in try path.directoryEntries() }
     }
 
     /// The size of a file in bytes.
-    public func size(of name: String) throws(BootControlFault) -> Int64 {
-        let file = try file(name)
+    public func size(of path: String) throws(BootControlFault) -> Int64 {
+        let file = try file(path)
         return try attempt { () throws(FileIOFault) in try FileStatus(of: file).size }
     }
 
-    /// Gives the content of a file to `body`, piece by piece.
-    public func read(_ name: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(BootControlFault) {
-        let path = try file(name)
+    /// Gives the content of a file to `body`, piece by piece, as it is on the medium.
+    public func read(_ path: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(BootControlFault) {
+        let path = try file(path)
         try attempt { () throws(FileIOFault) in
             let file = try OpenFile(reading: path)
+            // What is in memory may not be what was written.
+            _ = posix_fadvise(file.descriptor.rawValue, 0, 0, POSIX_FADV_DONTNEED)
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
             defer { buffer.deallocate() }
             var offset: Int64 = 0
@@ -80,12 +85,12 @@ public struct BootDirectory: BootFiles {
 
     /// Bytes that can still be written.
     public func availableSpace() throws(BootControlFault) -> Int64 {
-        try attempt { () throws(FileIOFault) in try path.availableSpace() }
+        try attempt { () throws(FileIOFault) in try root.availableSpace() }
     }
 
     /// Begins a file, replacing one of the same name.
-    public func create(_ name: String) throws(BootControlFault) -> any BootFileWriter {
-        let file = try file(name)
+    public func create(_ path: String) throws(BootControlFault) -> any BootFileWriter {
+        let file = try file(path)
         return try attempt { () throws(FileIOFault) in
             Writer(
                 file: try OpenFile(
@@ -108,29 +113,23 @@ public struct BootDirectory: BootFiles {
         }
     }
 
-    /// Gives a file another name, replacing one that has it.
-    public func rename(_ name: String, to other: String) throws(BootControlFault) {
-        let from = try file(name)
-        let to = try file(other)
-        try attempt { () throws(FileIOFault) in try from.rename(to: to) }
-    }
-
     /// Removes a file. None there is no error.
-    public func remove(_ name: String) throws(BootControlFault) {
-        let file = try file(name)
+    public func remove(_ path: String) throws(BootControlFault) {
+        let file = try file(path)
         guard unlink(file.string) != 0, errno != ENOENT else { return }
         try attempt { () throws(FileIOFault) in throw .last("cannot remove", at: file) }
     }
 
-    /// Returns when everything written is on the medium.
+    /// Returns when all changes are on the medium.
     public func flush() throws(BootControlFault) {
         try attempt { () throws(FileIOFault) in
-            let directory = try OpenFile(reading: path)
-            try directory.flush()
-            // FAT has no journal: the allocation table and the directory are on the medium only when all of it is.
+            let directory = try OpenFile(reading: root)
+            // FAT has no journal: file contents, tables and directories are written by the first call, and the disk's own cache is
+            // flushed by the second.
             guard ballast_sync_file_system(directory.descriptor.rawValue) == 0 else {
-                throw .last("cannot flush", at: path)
+                throw .last("cannot flush", at: root)
             }
+            try directory.flush()
         }
     }
 }

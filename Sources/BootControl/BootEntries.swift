@@ -1,3 +1,4 @@
+public import BootLoader
 public import Cryptography
 public import Fault
 
@@ -7,12 +8,40 @@ public struct BootEntry: Sendable, Hashable {
     public let name: BootEntryName
     /// The file's name as it is, of which `name` may be another spelling.
     public let fileName: String
+    /// What it starts.
+    public let kernel: KernelName
+
+    /// The entry in the file `fileName`.
+    public init(name: BootEntryName, fileName: String, kernel: KernelName) {
+        self.name = name
+        self.fileName = fileName
+        self.kernel = kernel
+    }
+
+    /// Whether systemd-boot lists this one before `other` (boot_entry_compare in its source).
+    public func comesBefore(_ other: BootEntry) -> Bool {
+        if isBad != other.isBad { return other.isBad }
+        if name.sequence != other.name.sequence { return name.sequence > other.name.sequence }
+        return triesLeft > other.triesLeft
+    }
+
+    /// Whether it has no try left.
+    public var isBad: Bool { if case .bad = name.standing { true } else { false } }
+
+    private var triesLeft: Int {
+        switch name.standing {
+        case .good: .max
+        case .trying(let left, _): left
+        case .bad: 0
+        }
+    }
 }
 
-/// The boot entries of one product. Other files on the boot partition are never touched.
+/// The boot entries of one product and the kernel images that they start. Other files of the partition are never touched.
+///
+/// An entry is made and removed, and never renamed: a cut leaves the old one, both, or the new one. A kernel image is whole on the medium
+/// before an entry names it.
 public struct BootEntries: Sendable {
-    private static let temporaryPrefix = ".ballast-"
-
     private let files: any BootFiles
     private let product: String
 
@@ -22,78 +51,128 @@ public struct BootEntries: Sendable {
         self.product = product
     }
 
-    /// All entries, ordered by their files' names.
-    public func list() throws(BootControlFault) -> [BootEntry] {
-        try files.names().sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.compactMap { fileName in
-            guard let name = BootEntryName(fileName: fileName), name.product == product else { return nil }
-            return BootEntry(name: name, fileName: fileName)
+    private func path(_ fileName: String) -> String { "\(BootEntryName.directory)/\(fileName)" }
+
+    /// What the partition has of the product.
+    public struct Survey: Sendable, Hashable {
+        /// The entries in the order in which systemd-boot tries them.
+        public var entries: [BootEntry]
+        /// Files that are called like an entry and are none, as a power cut leaves them.
+        public var strays: [String]
+        /// The kernel images.
+        public var kernels: [KernelName]
+    }
+
+    /// Looks at everything.
+    public func survey() throws(BootControlFault) -> Survey {
+        let kernels = try kernels()
+        var entries: [BootEntry] = []
+        var strays: [String] = []
+        for fileName in try files.names(in: BootEntryName.directory) {
+            guard let name = BootEntryName(fileName: fileName), name.product == product else { continue }
+            let kernel: KernelName?
+            do throws(BootControlFault) { kernel = try self.kernel(fileName, of: name) } catch {
+                // One that cannot be read, or that is gone by now, keeps nobody from the others.
+                continue
+            }
+            if let kernel, kernels.contains(kernel) {
+                entries.append(BootEntry(name: name, fileName: fileName, kernel: kernel))
+            } else {
+                strays.append(fileName)
+            }
         }
+        // Of entries that are alike, the order is that of their files' names.
+        entries.sort { $0.fileName.utf8.lexicographicallyPrecedes($1.fileName.utf8) }
+        return Survey(entries: entries.sorted { $0.comesBefore($1) }, strays: strays, kernels: kernels)
     }
 
-    /// The entry of `version`, or nil.
-    public func entry(of version: String) throws(BootControlFault) -> BootEntry? {
-        try list().first { $0.name.version == version }
+    private func kernel(_ fileName: String, of name: BootEntryName) throws(BootControlFault) -> KernelName? {
+        let path = path(fileName)
+        guard try files.size(of: path) <= BootEntryText.readLimit else { return nil }
+        var bytes: [UInt8] = []
+        try files.read(path) { bytes.append(contentsOf: $0) }
+        return BootEntryText.kernel(String(decoding: bytes, as: UTF8.self), of: name)
     }
 
-    /// Removes every entry but those of `versions`, and what an interrupted update left, and flushes.
-    public func removeAll(except versions: Set<String>) throws(BootControlFault) {
-        for entry in try list() where !versions.contains(entry.name.version) { try files.remove(entry.fileName) }
-        for name in try files.names() where name.hasPrefix(Self.temporaryPrefix) { try files.remove(name) }
+    /// All entries, in the order in which systemd-boot tries them.
+    public func list() throws(BootControlFault) -> [BootEntry] { try survey().entries }
+
+    /// Makes an entry and returns when it is on the medium. It stays beside others of its version.
+    public func add(_ name: BootEntryName, kernel: KernelName) throws(BootControlFault) {
+        let text = BootEntryText.make(name, kernel: kernel)
+        let writer = try files.create(path(name.description))
+        let bytes = Array(text.utf8)
+        do {
+            try bytes.withUnsafeBytes { buffer in try writer.append(buffer) }
+        } catch let fault as BootControlFault {
+            throw fault
+        } catch {
+            throw BootControlFault(.inputOutput, "cannot write an entry")
+        }
+        try writer.flush()
         try files.flush()
     }
 
-    /// Bytes that there would be for a new entry if all but those of `versions` were removed.
-    public func space(keeping versions: Set<String>) throws(BootControlFault) -> Int64 {
+    /// Removes entries by their files' names, and returns when that is on the medium.
+    public func remove(_ fileNames: [String]) throws(BootControlFault) {
+        guard !fileNames.isEmpty else { return }
+        for name in fileNames { try files.remove(path(name)) }
+        try files.flush()
+    }
+
+    // MARK: Kernel images
+
+    /// The SHA-256 of a kernel image as it is on the medium, or nil where there is none of that name.
+    public func digest(of kernel: KernelName) throws(BootControlFault) -> SHA256Digest? {
+        guard try files.names(in: KernelName.directory(product: product)).contains(kernel.fileName) else { return nil }
+        var hasher = SHA256Hasher()
+        try files.read(kernel.description) { hasher.update($0) }
+        return hasher.finish()
+    }
+
+    /// Begins a kernel image. No entry may name it yet.
+    public func create(_ kernel: KernelName) throws(BootControlFault) -> any BootFileWriter {
+        try files.create(kernel.description)
+    }
+
+    /// Returns when all changes are on the medium.
+    public func flush() throws(BootControlFault) { try files.flush() }
+
+    /// Removes the kernel images that no entry names, those of `version` excepted, and what fsck.vfat has made of clusters that a power
+    /// cut had lost, and flushes.
+    public func removeUnused(keeping version: String) throws(BootControlFault) {
+        let survey = try survey()
+        let used = Set(survey.entries.map(\.kernel))
+        let unused =
+            survey.kernels.filter { !used.contains($0) && !$0.isOf(version) }.map(\.description) + (try recovered())
+        guard !unused.isEmpty else { return }
+        for path in unused { try files.remove(path) }
+        try files.flush()
+    }
+
+    /// Removes a kernel image that is not whole. No entry may name it.
+    public func remove(_ kernel: KernelName) throws(BootControlFault) {
+        try files.remove(kernel.description)
+        try files.flush()
+    }
+
+    /// Bytes that there would be for a kernel image if all but those of `version` were removed.
+    public func space(keeping version: String) throws(BootControlFault) -> Int64 {
         var space = try files.availableSpace()
-        for name in try files.names() {
-            let entry = BootEntryName(fileName: name)
-            let isOld = entry.map { $0.product == product && !versions.contains($0.version) } ?? false
-            if isOld || name.hasPrefix(Self.temporaryPrefix) { space += try files.size(of: name) }
-        }
+        let others = try kernels().filter { !$0.isOf(version) }.map(\.description)
+        for path in others + (try recovered()) { space += try files.size(of: path) }
         return space
     }
 
-    /// Begins the kernel image of `version` under a name that systemd-boot passes over.
-    public func create(version: String) throws(BootControlFault) -> any BootFileWriter {
-        try files.create(temporaryName(version))
-    }
-
-    private func temporaryName(_ version: String) -> String { "\(Self.temporaryPrefix)\(product)_\(version).part" }
-
-    /// Makes the file that `create` began the entry of `version` and returns when that is on the medium. Before this call the
-    /// version does not boot, after it, it does.
-    public func activate(version: String, standing: BootEntryName.Standing) throws(BootControlFault) {
-        let name = BootEntryName(product: product, version: version, standing: standing).description
-        // Two entries for one version would be told apart by nobody.
-        for entry in try list() where entry.name.version == version { try files.remove(entry.fileName) }
-        try files.rename(temporaryName(version), to: name)
-        try files.flush()
-    }
-
-    /// Gives the entry of `version` another counter and returns when that is on the medium.
-    ///
-    /// - Throws: `notFound` where it has no entry.
-    public func setStanding(_ standing: BootEntryName.Standing, of version: String) throws(BootControlFault) {
-        let name = BootEntryName(product: product, version: version, standing: standing).description
-        let entries = try list().filter { $0.name.version == version }
-        guard let first = entries.first else {
-            throw BootControlFault(.notFound, "\(version) has no boot entry")
+    /// `FSCK0000.REC` and so on, as `fsck.vfat -a` names what it finds.
+    private func recovered() throws(BootControlFault) -> [String] {
+        try files.names(in: "").filter { name in
+            let name = name.uppercased()
+            return name.hasPrefix("FSCK") && name.hasSuffix(".REC") && name.utf8.count == 12
         }
-        let kept = entries.first { $0.fileName == name } ?? first
-        for entry in entries where entry != kept { try files.remove(entry.fileName) }
-        if kept.fileName != name { try files.rename(kept.fileName, to: name) }
-        try files.flush()
     }
 
-    /// The SHA-256 of the kernel image of `version`, or nil where it has no entry.
-    public func digest(of version: String) throws(BootControlFault) -> (digest: SHA256Digest, size: Int64)? {
-        guard let entry = try entry(of: version) else { return nil }
-        var hasher = SHA256Hasher()
-        var size: Int64 = 0
-        try files.read(entry.fileName) { bytes in
-            hasher.update(bytes)
-            size += Int64(bytes.count)
-        }
-        return (hasher.finish(), size)
+    private func kernels() throws(BootControlFault) -> [KernelName] {
+        try files.names(in: KernelName.directory(product: product)).map { KernelName(product: product, fileName: $0) }
     }
 }

@@ -1,22 +1,22 @@
 public import Fault
 
-/// The files from which systemd-boot makes its list: the directory `EFI/Linux` of the boot partition.
+/// The files of the EFI system partition. Paths are relative to its root, with `/` between their parts.
+///
+/// Nothing renames: on FAT that is two changes, and between them a file has two names that share its clusters, or none.
 public protocol BootFiles: Sendable {
-    /// The files' names.
-    func names() throws(BootControlFault) -> [String]
+    /// The names in a directory; the root is "".
+    func names(in directory: String) throws(BootControlFault) -> [String]
     /// The size of a file in bytes.
-    func size(of name: String) throws(BootControlFault) -> Int64
-    /// Gives the content of a file to `body`, piece by piece.
-    func read(_ name: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(BootControlFault)
+    func size(of path: String) throws(BootControlFault) -> Int64
+    /// Gives the content of a file to `body`, piece by piece, as it is on the medium.
+    func read(_ path: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(BootControlFault)
     /// Bytes that can still be written.
     func availableSpace() throws(BootControlFault) -> Int64
     /// Begins a file, replacing one of the same name.
-    func create(_ name: String) throws(BootControlFault) -> any BootFileWriter
-    /// Gives a file another name, replacing one that has it.
-    func rename(_ name: String, to other: String) throws(BootControlFault)
+    func create(_ path: String) throws(BootControlFault) -> any BootFileWriter
     /// Removes a file. None there is no error.
-    func remove(_ name: String) throws(BootControlFault)
-    /// Returns when all changes of the directory are on the medium.
+    func remove(_ path: String) throws(BootControlFault)
+    /// Returns when all changes are on the medium.
     func flush() throws(BootControlFault)
 }
 

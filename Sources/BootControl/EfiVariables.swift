@@ -1,3 +1,4 @@
+public import BootLoader
 import Fault
 import FileIO
 public import SystemPackage
@@ -15,16 +16,12 @@ public struct EfiVariables: Sendable {
 
     private func path(_ name: String) -> FilePath { directory.appending("\(name)-\(Self.loader)") }
 
-    /// What the counter of this boot's entry said when the loader had taken one try from it; nil where it counts none. A boot
+    /// The entry of this boot as it was called when the loader had taken one try from it; nil where the boot is not counted. A boot
     /// that is counted is not known to be good, and rebooting leads to the other slot in the end, if there is anything in it.
-    /// The variable has the entry's path after it was renamed; where that cannot be understood, this is taken for its last try.
-    public var bootCounter: BootEntryName.Standing? {
+    public var countedEntry: CountedEntry? {
         guard path("LoaderBootCountPath").exists else { return nil }
         let name = text("LoaderBootCountPath")?.split { $0 == "\\" || $0 == "/" }.last
-        guard let standing = name.flatMap({ BootEntryName(fileName: String($0)) })?.standing, standing != .good else {
-            return .bad(done: 0)
-        }
-        return standing
+        return CountedEntry(name: name.flatMap { BootEntryName(fileName: String($0)) })
     }
 
     /// The identifier of the entry that was booted, or nil where systemd-boot says nothing.
@@ -42,5 +39,24 @@ public struct EfiVariables: Sendable {
             index += 2
         }
         return String(decoding: units, as: UTF16.self)
+    }
+}
+
+/// The entry of a boot that is being counted.
+public struct CountedEntry: Sendable, Hashable {
+    /// Its activation; nil where the loader's word cannot be understood.
+    public let sequence: Int?
+    /// What its counter said when the loader had taken one try from it. What cannot be understood is taken for the last try.
+    public let standing: BootEntryName.Standing
+
+    /// The entry `name`.
+    public init(name: BootEntryName?) {
+        guard let name, name.standing != .good else {
+            sequence = name?.sequence
+            standing = .bad(done: 0)
+            return
+        }
+        sequence = name.sequence
+        standing = name.standing
     }
 }

@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -68,6 +69,10 @@ int ballast_accept(int descriptor) { return accept4(descriptor, NULL, NULL, SOCK
 int ballast_event_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 int ballast_sync_file_system(int descriptor) { return syncfs(descriptor); }
+
+int ballast_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+int ballast_replace_descriptor(int descriptor, int target) { return dup3(descriptor, target, O_CLOEXEC); }
 
 int ballast_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 

@@ -5,8 +5,8 @@ public import SystemPackage
 
 /// The GPT of a disk or of a disk image, by libfdisk.
 ///
-/// Both tables, the one at the front and the one at the end, are written by every change; between them the protocol of
-/// UEFI 2.10, section 5.3.2, keeps one valid.
+/// Both tables, the one at the front and the one at the end, are written by every change, one after the other is on the medium, so that
+/// one is whole at any time (UEFI 2.10, section 5.3.2).
 public struct PartitionTable: ~Copyable {
     private let context: OpaquePointer
     private let path: FilePath
@@ -88,12 +88,14 @@ public struct PartitionTable: ~Copyable {
 
     /// Writes both tables and returns when they are on the medium.
     public borrowing func write() throws(PartitionTableFault) {
-        try writeWithoutFlush()
-        guard fsync(fdisk_get_devfd(context)) == 0 else {
-            throw PartitionTableFault(
-                .inputOutput, "cannot flush the partition table", at: .path(path.string), cause: Errno(rawValue: errno))
-        }
+        let disk = fdisk_get_devfd(context)
+        let rehearsal = try TableRehearsal(disk: disk, size: diskSize, sectorSize: sectorSize, path: path)
+        // libfdisk has no way to flush between the two: it writes into a file that stands for the disk.
+        try rehearsal.standIn(for: disk) { () throws(PartitionTableFault) in try writeWithoutFlush() }
+        try rehearsal.carryOut(on: disk)
     }
+
+    private var diskSize: Int64 { Int64(fdisk_get_nsectors(context)) * Int64(sectorSize) }
 
     private borrowing func writeWithoutFlush() throws(PartitionTableFault) {
         try check(fdisk_write_disklabel(context), "cannot write the partition table")

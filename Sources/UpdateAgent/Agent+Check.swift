@@ -1,4 +1,3 @@
-import BootControl
 public import Fault
 import FileIO
 import Release
@@ -18,7 +17,8 @@ extension Agent {
                 switch state.phase {
                 case .idle, .good, .rolledBack: state.phase = .available(version: release.version.description)
                 // What the next boot brings, and what still has to prove itself, matters more until then.
-                case .checking, .available, .planning, .staging, .staged, .waiting, .rebooting, .proving: break
+                case .checking, .available, .planning, .staging, .staged, .waiting, .rebooting, .proving, .unknown:
+                    break
                 }
             }
             let available = choice.release?.version.description
@@ -39,7 +39,7 @@ extension Agent {
         }
         do throws(UpdateAgentFault) {
             let result = try body()
-            let after = try state.change { state in
+            let after = try store.change { state in
                 end(&state)
                 return state
             }
@@ -66,9 +66,7 @@ extension Agent {
             throw UpdateAgentFault(.invalid, "the agent's own version cannot be used", cause: error)
         }
         let releases = ReleaseEntry.all(in: repository.targets)
-        var known = try noteRevocations(among: releases)
-        known = try abandonRevokedRollback(known)
-        retireUnwantedOrTell()
+        let known = try noteRevocations(among: releases)
         let conditions = ReleaseChoice.Conditions(
             product: settings.product, architecture: settings.architecture, channel: settings.channel,
             running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked, agent: agent,
@@ -76,7 +74,7 @@ extension Agent {
         let choice = try ReleaseChoice.make(among: releases, conditions) { name throws(UpdateAgentFault) in
             try source.release(name, in: repository)
         }
-        try state.change { state in
+        try store.change { state in
             state.lastCheck = host.now()
             state.lastError = nil
             state.reason = choice.release.map { "\($0.version): \(choice.reason)" } ?? choice.reason
@@ -91,13 +89,7 @@ extension Agent {
         where release.name.product == settings.product && release.name.architecture == settings.architecture {
             for version in release.revokes { revoked[version.description] = release.name.version.description }
         }
-        return try change { known throws(UpdateAgentFault) in
-            // Before the state forgets it: a power cut in between must not leave an entry that boots.
-            guard let pending = known.pending?.version, pending != running, revoked.revoker(of: pending) != nil else {
-                return
-            }
-            try retire(pending)
-        } _: { state in
+        return try decide(.whatIsPossible) { state, _ in
             state.setRevoked(revoked)
             if let pending = state.pending, pending.version != running,
                 let revoker = revoked.revoker(of: pending.version)
@@ -108,39 +100,29 @@ extension Agent {
                         .noted, version: pending.version, detail: "it is revoked by \(revoker) and does not boot",
                         at: host.now()))
             }
+            abandonRevokedRollback(&state)
             return state
         }
     }
 
     /// A rollback that still waits does not go to a version that was revoked meanwhile: what runs stays, and stays denied.
-    func abandonRevokedRollback(_ known: AgentState) throws(UpdateAgentFault) -> AgentState {
-        guard let rollback = known.rollback, rollback.from == running, rebootTarget == nil,
-            let revoker = known.revoker(of: rollback.target), known.revoker(of: running) == nil,
-            known.good.contains(running)
-        else { return known }
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            if try entries.entry(of: running) != nil { try entries.setStanding(.good, of: running) }
-        }
-        try retire(rollback.target)
-        return try state.change { state in
-            state.rollback = nil
-            state.record(
-                HistoryEvent(
-                    .noted, version: rollback.target,
-                    detail: "it is revoked by \(revoker): the rollback to it is given up, and \(running) stays",
-                    at: host.now()))
-            return state
-        }
+    func abandonRevokedRollback(_ state: inout AgentState) {
+        guard let rollback = state.rollback, rollback.from == running, rebootTarget == nil,
+            let revoker = state.revoker(of: rollback.target), state.revoker(of: running) == nil,
+            state.good.contains(running)
+        else { return }
+        state.rollback = nil
+        state.record(
+            HistoryEvent(
+                .noted, version: rollback.target,
+                detail: "it is revoked by \(revoker): the rollback to it is given up, and \(running) stays",
+                at: host.now()))
     }
 
-    /// Whether what runs still has to pass its health checks. Until then the other slot is the way back, if there is one.
+    /// Whether what runs still has to pass its health checks.
     func isProving(_ state: AgentState) -> Bool {
-        if state.pending?.version == running { return true }
-        guard host.isBootCounted() else { return false }
-        // It has failed them, and stays: nothing but another version helps.
-        if state.hasFailed(in: host.bootIdentifier) { return false }
-        return !state.good.contains(running) || state.rollback?.target == running
+        BootPolicy.isProving(
+            state, running: running, bootIdentifier: host.bootIdentifier, isCounted: host.isBootCounted())
     }
 
     /// The version into which the host was asked to reboot. Where that has not come after a while, it will not.

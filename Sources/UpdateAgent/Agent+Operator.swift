@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 public import Fault
 import FileIO
 import Release
@@ -8,32 +9,25 @@ import Trust
 extension Agent {
     /// Makes the next boot that of the other slot's version, and denies the one that runs.
     public func rollback(reboot: Bool) throws(UpdateAgentFault) -> ActionResult {
-        var result = try job("rollback") { () throws(UpdateAgentFault) in
-            let target = try rollbackTarget()
-            let cause = "an operator went back from it to \(target)"
-            let rollback = PendingRollback(target: target, from: running)
-            try? host.paths.healthReport(of: target).removeTree()
-            // Tries that it used up some other time are not those of this rollback.
-            if case .bad(let done)? = live.withLock({ $0.slots?.otherEntry }), done > 0 { try retire(target) }
-            let denial = try change { state -> DeniedVersion? in
-                if let denial = state.denial(of: target) { return denial }
-                state.pending = nil
-                if state.rollback != rollback {
-                    state.rollback = rollback
-                    state.deny(running, cause: cause, at: host.now())
-                    state.record(
-                        HistoryEvent(
-                            .rollback, version: running, detail: "back to \(target); \(running) is denied",
-                            at: host.now()))
-                }
-                state.phase = settled(state)
-                return nil
+        let slot = try slotView().other
+        let bringing = live.withLock { $0.bringing }
+        var before: AgentState?
+        var order: PendingRollback?
+        var result: ActionResult
+        do throws(UpdateAgentFault) {
+            result = try decide { state, facts throws(UpdateAgentFault) in
+                guard let facts else { throw UpdateAgentFault(.storage, "the boot entries cannot be read") }
+                let known = state
+                let target = try rollbackTarget(state, facts, slot: slot, bringing: bringing)
+                order = rollBack(to: target, &state, facts)
+                before = known
+                return ActionResult(
+                    "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
+                    version: target)
             }
-            if let denial { throw Self.denied(denial) }
-            try setEntries(for: rollback)
-            return ActionResult(
-                "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
-                version: target)
+        } catch {
+            if let before, let order { try? forget(order, before, error) }
+            throw error
         }
         if reboot {
             _ = try self.reboot()
@@ -42,36 +36,52 @@ extension Agent {
         return result
     }
 
-    /// Makes the next boot that of the rollback's target.
-    func setEntries(for rollback: PendingRollback) throws(UpdateAgentFault) {
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            // The target first, so that at no moment there is nothing to boot but what is left. It gets tries, as an update
-            // does: where it has decayed since it was good, the host comes back.
-            switch try entries.entry(of: rollback.target)?.name.standing {
-            case .trying: break
-            case .good, .bad, nil:
-                try entries.setStanding(.trying(left: settings.tries, done: 0), of: rollback.target)
-            }
-            // Of two entries without tries the loader takes the newer version's. So one that is newer than its target goes to
-            // the end, and comes back from there; an older one comes after its target as it is, and before it once that has
-            // no tries left.
-            let left: BootEntryName.Standing = rollback.isForward ? .good : .bad(done: 0)
-            if try entries.entry(of: rollback.from) != nil { try entries.setStanding(left, of: rollback.from) }
+    /// - Returns: the order, where there was none like it.
+    private func rollBack(to target: String, _ state: inout AgentState, _ facts: BootFacts) -> PendingRollback? {
+        defer { state.phase = settled(state) }
+        guard state.rollback?.target != target || state.rollback?.from != running else { return nil }
+        let order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
+        state.pending = nil
+        state.rollback = order
+        state.deny(running, cause: "an operator went back from it to \(target)", at: host.now())
+        state.record(
+            HistoryEvent(
+                .rollback, version: running, detail: "back to \(target); \(running) is denied", at: host.now()))
+        // What it failed some other time is not what it fails in this trial.
+        try? host.paths.healthReport(of: target).removeTree()
+        return order
+    }
+
+    /// An order that cannot be carried out is not one that waits; but where it may have been carried out all the same, it is.
+    private func forget(
+        _ order: PendingRollback, _ before: AgentState, _ fault: UpdateAgentFault
+    ) throws(UpdateAgentFault) {
+        try decide { state, _ in
+            guard state.rollback == order else { return }
+            state.rollback = before.rollback
+            state.pending = before.pending
+            state.denied.removeAll { $0.version == running }
+            state.denied += before.denied.filter { $0.version == running }
+            fail(&state, fault, version: order.target, doing: "the host could not be made to go back to it")
+            state.phase = settled(state)
         }
     }
 
     /// The other slot's version, if it was good here.
-    private func rollbackTarget() throws(UpdateAgentFault) -> String {
-        let slots = try slotView()
-        let known = try state.read()
+    private func rollbackTarget(
+        _ known: AgentState, _ facts: BootFacts, slot: String, bringing: String?
+    ) throws(UpdateAgentFault) -> String {
         func refuse(_ what: String) -> UpdateAgentFault {
-            UpdateAgentFault(.nothingGood, "there is nothing good to go back to: slot \(slots.other) \(what)")
+            UpdateAgentFault(.nothingGood, "there is nothing good to go back to: slot \(slot) \(what)")
         }
-        guard let version = slots.otherVersion else { throw refuse("is empty") }
+        guard case .version(let version) = facts.other else {
+            throw refuse(bringing.map { "is being written with \($0)" } ?? "is empty")
+        }
         if let denial = known.denial(of: version) { throw refuse("holds \(version), denied here: \(denial.cause)") }
         if let revoker = known.revoker(of: version) { throw refuse("holds \(version), which \(revoker) revokes") }
-        guard let entry = slots.otherEntry else { throw refuse("holds \(version), which has no boot entry") }
+        guard let entry = facts.entries(of: version).first?.name.standing else {
+            throw refuse("holds \(version), which has no boot entry")
+        }
         guard known.isProved(version, entry: entry) else {
             throw refuse("holds \(version), which has not proved itself here")
         }
@@ -88,9 +98,8 @@ extension Agent {
     /// Takes no other version than `version` from now on.
     public func pin(_ version: String) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
-        try change { known throws(UpdateAgentFault) in
-            if let pending = passedOver(by: version, known) { try retire(pending) }
-        } _: { state in
+        let isPassedOver = passedOver(by: version, try store.read()) != nil
+        try decide(isPassedOver ? .everything : .whatIsPossible) { state, _ in
             if let pending = passedOver(by: version, state) {
                 state.pending = nil
                 state.record(
@@ -101,6 +110,7 @@ extension Agent {
             }
             guard state.pinned != version else { return }
             state.pinned = version
+            state.extra["pinned"] = nil
             state.record(
                 HistoryEvent(
                     .pinned, version: version, detail: "this host takes \(version) and no other", at: host.now()))
@@ -127,6 +137,7 @@ extension Agent {
         let pinned = try change { state -> String? in
             guard let pinned = state.pinned else { return nil }
             state.pinned = nil
+            state.extra["pinned"] = nil
             state.record(
                 HistoryEvent(.unpinned, version: pinned, detail: "this host takes the newest again", at: host.now()))
             return pinned
@@ -145,17 +156,14 @@ extension Agent {
         }
         let cause =
             reason.flatMap { $0.isEmpty ? nil : $0.excerpt(limit: AgentState.causeLimit) } ?? "an operator denied it"
-        let standing = try change { known throws(UpdateAgentFault) in
-            // Before the state forgets it: a power cut in between must not leave an entry that boots.
-            if let pending = known.pending?.version, ImageVersion.areEqual(pending, version) {
-                return try retire(pending)
+        // What waits for its first boot is not denied as long as it would boot all the same.
+        let isPending = try store.read().pending.map { ImageVersion.areEqual($0.version, version) } ?? false
+        try decide(isPending ? .everything : .whatIsPossible) { state, _ throws(UpdateAgentFault) in
+            if let rollback = state.rollback, ImageVersion.areEqual(rollback.target, version) {
+                throw UpdateAgentFault(
+                    .invalid, "\(version) is what this host goes back to with the next reboot",
+                    remedy: "'ballastctl allow \(rollback.from)' takes that back")
             }
-            guard known.rollback == nil, !isProving(known) else { return }
-            // Before any answer, whatever job runs. Where it cannot be done, the denial counts all the same, and what comes
-            // below says so.
-            try? retireAll { ImageVersion.areEqual($0, version) }
-        } _: { state -> PendingRollback? in
-            if let rollback = state.rollback, ImageVersion.areEqual(rollback.target, version) { return rollback }
             state.deny(version, cause: cause, at: host.now())
             if let pending = state.pending?.version, ImageVersion.areEqual(pending, version) {
                 state.pending = nil
@@ -164,85 +172,39 @@ extension Agent {
             var event = HistoryEvent(.denied, version: version, detail: "it is not taken from now on", at: host.now())
             event.cause = cause
             state.record(event)
-            return nil
-        }
-        if let rollback = standing {
-            throw UpdateAgentFault(
-                .invalid, "\(version) is what this host goes back to with the next reboot",
-                remedy: "'ballastctl allow \(rollback.from)' takes that back")
         }
         try reviewDownload()
-        let isBusy = live.withLock { live in
-            live.denials += 1
-            return live.job != nil
-        }
-        // A running job sees at its end that it is denied.
-        if !isBusy { try retireUnwanted() }
         return ActionResult("\(version) is denied here: \(cause)", version: version)
     }
 
     /// Ends the download of what is not wanted any more, or lets it go on where it has not ended yet.
     private func reviewDownload() throws(UpdateAgentFault) {
         guard let version = live.withLock({ $0.bringing }) else { return }
-        let isUnwanted = refusal(of: version, try state.read()) != nil
+        let isUnwanted = refusal(of: version, try store.read()) != nil
         live.withLock { live in
             if live.bringing == version { live.isUnwanted = isUnwanted }
-        }
-    }
-
-    /// Makes the entries of what is denied or revoked here the last that are ever booted, that of the running version
-    /// excepted. While that still has to prove itself nothing is done: the other one is the way back, whatever it is.
-    func retireUnwanted() throws(UpdateAgentFault) {
-        try state.change { known throws(UpdateAgentFault) in
-            guard !known.denied.isEmpty || !known.revoked.isEmpty, known.rollback == nil, !isProving(known) else {
-                return
-            }
-            try retireAll { known.denial(of: $0) != nil || known.revoker(of: $0) != nil }
-        } _: { _ in
-        } after: { _ in
-        }
-    }
-
-    private func retireAll(where isUnwanted: (String) -> Bool) throws(UpdateAgentFault) {
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            for entry in try entries.list() where entry.name.version != running && isUnwanted(entry.name.version) {
-                if case .bad = entry.name.standing { continue }
-                try entries.setStanding(.bad(done: 0), of: entry.name.version)
-            }
-        }
-    }
-
-    /// Makes the entry of `version` the last that is ever booted, and one that was never started.
-    func retire(_ version: String) throws(UpdateAgentFault) {
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            if try entries.entry(of: version) != nil { try entries.setStanding(.bad(done: 0), of: version) }
-        }
-    }
-
-    /// Does so, and where it fails puts it where an operator sees it.
-    func retireUnwantedOrTell() {
-        do throws(UpdateAgentFault) { try retireUnwanted() } catch {
-            let text = "what is denied may still boot: \(error)"
-            _ = try? change { $0.lastError = text }
         }
     }
 
     /// Takes back that `version` is denied.
     public func allow(_ version: String) throws(UpdateAgentFault) -> ActionResult {
         let version = try validated(version)
-        if let rollback = try state.read().rollback, rollback.from == running, ImageVersion.areEqual(running, version) {
-            return try job("allow") { () throws(UpdateAgentFault) in try takeBack(rollback) }
-        }
-        let wasDenied = try change { state -> Bool in
-            guard state.denial(of: version) != nil else { return false }
+        let rollback = try decide(.whatIsPossible) { state, facts throws(UpdateAgentFault) in
+            if let rollback = state.rollback, rollback.from == running, ImageVersion.areEqual(running, version) {
+                try takeBack(rollback, &state, facts)
+                return Optional(rollback)
+            }
+            guard state.denial(of: version) != nil else {
+                throw UpdateAgentFault(.notFound, "\(version) is not denied here")
+            }
             allow(version, in: &state)
-            return true
+            return nil
         }
         try reviewDownload()
-        guard wasDenied else { throw UpdateAgentFault(.notFound, "\(version) is not denied here") }
-        return ActionResult("\(version) may be taken again", version: version)
+        guard let rollback else { return ActionResult("\(version) may be taken again", version: version) }
+        return ActionResult(
+            "\(running) may be taken again and stays; the rollback to \(rollback.target) is taken back",
+            version: rollback.from)
     }
 
     private func allow(_ version: String, in state: inout AgentState) {
@@ -251,30 +213,24 @@ extension Agent {
         if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
         switch state.phase {
         case .rolledBack, .waiting: state.phase = settled(state)
-        case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good: break
+        case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good, .unknown: break
         }
     }
 
     /// A rollback before its reboot: the version that runs stays.
-    private func takeBack(_ rollback: PendingRollback) throws(UpdateAgentFault) -> ActionResult {
-        guard try state.read().good.contains(rollback.from) else {
+    private func takeBack(
+        _ rollback: PendingRollback, _ state: inout AgentState, _ facts: BootFacts?
+    ) throws(UpdateAgentFault) {
+        guard facts != nil else {
+            throw UpdateAgentFault(
+                .storage, "the boot entries cannot be read, so the rollback to \(rollback.target) stands")
+        }
+        guard state.good.contains(rollback.from) else {
             throw UpdateAgentFault(
                 .denied, "the host goes back to \(rollback.target), and \(rollback.from) has not proved itself here",
                 remedy: "allow it after the reboot")
         }
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            let entries = try bootEntries()
-            try entries.setStanding(.good, of: rollback.from)
-            // A newer one would boot if it were good.
-            let standing: BootEntryName.Standing = rollback.isForward ? .bad(done: 0) : .good
-            if try entries.entry(of: rollback.target) != nil { try entries.setStanding(standing, of: rollback.target) }
-        }
-        try change { state in
-            state.rollback = nil
-            allow(rollback.from, in: &state)
-        }
-        return ActionResult(
-            "\(rollback.from) may be taken again and stays; the rollback to \(rollback.target) is taken back",
-            version: rollback.from)
+        state.rollback = nil
+        allow(rollback.from, in: &state)
     }
 }

@@ -43,7 +43,7 @@ extension Agent {
     private func waitForNextCheck() {
         let start = ContinuousClock.now
         let due = live.withLock { $0.nextCheck }.map { max(0, $0.seconds - host.now().seconds) }
-        var seen = try? state.read()
+        var seen = try? store.read()
         while true {
             // Measured by a clock that nobody sets: a host that gets its time late must not wait for years.
             let passed = (ContinuousClock.now - start).components.seconds
@@ -51,7 +51,7 @@ extension Agent {
             let isProving = if case .proving = seen?.phase { true } else { false }
             let pause = min(isProving ? 2 : 30, due.map { $0 - passed } ?? 30)
             sleep(UInt32(max(pause, 1)))
-            let now = try? state.read()
+            let now = try? store.read()
             if now != seen { notify() }
             seen = now
         }

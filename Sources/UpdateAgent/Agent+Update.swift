@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 public import Fault
 import FileIO
 import Release
@@ -21,9 +22,8 @@ extension Agent {
         isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
         var result = try job("update") { () throws(UpdateAgentFault) in
-            try judgePending()
+            try judge()
             try noteBlessing()
-            try noteLastResort()
             try refuseInBetween()
             let (choice, known) = try asking { () throws(UpdateAgentFault) in
                 try choose(ignoresRollout: isOperator)
@@ -47,7 +47,7 @@ extension Agent {
                     isRebooting: false)
             }
             if known.pending?.version == release.version.description, known.pending?.previous == running,
-                try isReady(release.version.description)
+                try isReady(known.pending)
             {
                 try change { $0.phase = settled($0) }
                 return UpdateResult(
@@ -64,35 +64,25 @@ extension Agent {
         return result
     }
 
-    /// What could not be judged at the start, since the entries could not be read, is judged before it is tried again.
-    private func judgePending() throws(UpdateAgentFault) {
-        guard let pending = try state.read().pending, pending.version != running,
-            pending.bootIdentifier != host.bootIdentifier
-        else { return }
-        try comparePending()
-    }
-
     /// The entry of what runs loses its counter when the boot is complete. Where that could not be noted then, as on a full
     /// disk, it is now, for else the host would be on trial until it is booted again.
     private func noteBlessing() throws(UpdateAgentFault) {
-        let known = try state.read()
+        let known = try store.read()
         guard isProving(known), known.rollback == nil, known.denial(of: running) == nil else { return }
-        let standing = try UpdateAgentFault.booting { () throws(BootControlFault) in
-            try bootEntries().entry(of: running)?.name.standing
-        }
-        if standing == .good { _ = try recordGood() }
+        if try store.facts().current == .good { _ = try recordGood() }
     }
 
-    /// Whether the loader has tries for `version`.
-    private func isReady(_ version: String) throws(UpdateAgentFault) -> Bool {
-        try UpdateAgentFault.booting { () throws(BootControlFault) in
-            if case .trying? = try bootEntries().entry(of: version)?.name.standing { true } else { false }
+    /// Whether the loader has tries for what waits.
+    private func isReady(_ pending: PendingActivation?) throws(UpdateAgentFault) -> Bool {
+        guard let pending, case .trying? = try store.facts().entry(pending.sequence)?.name.standing else {
+            return false
         }
+        return true
     }
 
     /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
     private func refuseInBetween() throws(UpdateAgentFault) {
-        let known = try state.read()
+        let known = try store.read()
         if let target = rebootTarget {
             throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
         }
@@ -117,7 +107,7 @@ extension Agent {
             }
         }
         // What came between the choice and this.
-        if let refusal = refusal(of: version, try state.read()) { throw refusal }
+        if let refusal = refusal(of: version, try store.read()) { throw refusal }
         let meter = ProgressMeter(total: release.image.frames.size + release.kernel.size) { [weak self] value in
             self?.live.withLock { $0.progress = value }
             progress(value)
@@ -125,36 +115,30 @@ extension Agent {
         }
         do throws(UpdateAgentFault) {
             let (slots, entries) = try UpdateAgentFault.booting { () throws(BootControlFault) in
-                (try host.slots(), try bootEntries())
+                (try host.slots(), try store.entries())
             }
             let hasFetched = try SlotUpdate(
                 release: release, source: source, slots: slots, entries: entries, running: running,
-                tries: settings.tries, stagingPath: host.paths.staging, checkpoint: checkpoint,
+                stagingPath: host.paths.staging, checkpoint: checkpoint,
                 observer: SlotUpdate.Observer(
                     enter: { phase throws(UpdateAgentFault) in
                         try self.enter(phase)
                         meter.enter(phase)
                     },
-                    clear: { body throws(UpdateAgentFault) in
-                        try self.change(before: { _ throws(UpdateAgentFault) in try body() }) { $0.pending = nil }
-                    }, isCancelled: { self.live.withLock { $0.isUnwanted } },
+                    clear: { () throws(UpdateAgentFault) in try self.clear(for: version) },
+                    isCancelled: { self.live.withLock { $0.isUnwanted } },
                     advance: { meter.advance(done: $0, fetched: $1) },
-                    activate: { body throws(UpdateAgentFault) in
+                    activate: { kernel throws(UpdateAgentFault) in
                         try self.askAgain(since: asked)
-                        try self.activate(version, body)
+                        try self.activate(version, kernel)
                     })
             ).run()
             return try finish(version, hasFetched: hasFetched, meter: meter)
         } catch let failure {
-            let error = (try? state.read()).flatMap { refusal(of: version, $0) } ?? failure
-            let mayBoot: Bool
-            do throws(BootControlFault) {
-                mayBoot = if case .trying? = try bootEntries().entry(of: version)?.name.standing { true } else { false }
-            } catch {
-                mayBoot = true
-            }
+            let error = (try? store.read()).flatMap { refusal(of: version, $0) } ?? failure
+            // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
+            let mayBoot = (try? isReady(store.read().pending)) ?? true
             try change { state in
-                // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
                 fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
                 state.phase = settled(state)
@@ -167,23 +151,35 @@ extension Agent {
         try change { $0.phase = phase }
     }
 
-    /// On disk before `body` lets the version boot: what it is to be compared with afterwards. Who denies it comes before both,
-    /// and it does not boot, or after both, and takes its entry back.
-    private func activate(
-        _ version: String, _ body: () throws(UpdateAgentFault) -> Void
-    ) throws(UpdateAgentFault) {
+    /// From now on nothing but the version that runs can boot, and the other slot may be written with `version`.
+    private func clear(for version: String) throws(UpdateAgentFault) {
+        try decide(clearing: true) { state, _ throws(UpdateAgentFault) in
+            try refuseActivation(of: version, state)
+            state.pending = nil
+        }
+    }
+
+    /// Makes `version` what the next boot tries. Who denies it comes before this, and it does not boot, or after it, and takes its
+    /// entry back.
+    private func activate(_ version: String, _ kernel: KernelName) throws(UpdateAgentFault) {
         // What earlier attempts of the same version left would be taken for this one's.
         try? host.paths.healthReport(of: version).removeTree()
         try? host.paths.journal(of: version).removeTree()
-        _ = try change { state -> UpdateAgentFault? in
-            if let refusal = refusal(of: version, state) { return refusal }
+        try decide(kernel: kernel) { state, facts throws(UpdateAgentFault) in
+            try refuseActivation(of: version, state)
             state.pending = PendingActivation(
-                version: version, previous: running, tries: settings.tries, bootIdentifier: host.bootIdentifier)
-            return nil
-        } after: { refusal throws(UpdateAgentFault) in
-            if let refusal { throw refusal }
-            try body()
+                version: version, sequence: facts.map { BootPolicy.nextSequence(state, $0) } ?? 1, previous: running,
+                tries: settings.tries, bootIdentifier: host.bootIdentifier)
         }
+    }
+
+    /// What an operator may have decided since the update began.
+    private func refuseActivation(of version: String, _ state: AgentState) throws(UpdateAgentFault) {
+        if let refusal = refusal(of: version, state) { throw refusal }
+        guard let rollback = state.rollback else { return }
+        throw UpdateAgentFault(
+            .denied, "\(version) is not taken: the host goes back to \(rollback.target) with the next reboot",
+            remedy: "'ballastctl allow \(rollback.from)' takes that back")
     }
 
     /// After a download that took long the repository is asked once more: what it revokes meanwhile does not boot.
@@ -257,31 +253,28 @@ extension Agent {
 
     /// - Parameter wanted: the version without which the host need not reboot.
     private func reboot(onlyInto wanted: String?) throws(UpdateAgentFault) -> ActionResult {
-        try job("reboot") { () throws(UpdateAgentFault) in
-            do throws(UpdateAgentFault) {
-                try followRollback()
-                let next = try change { state -> String? in
-                    let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
-                    let target = rollback ?? state.pending?.version ?? running
-                    guard wanted == nil || wanted == target else { return nil }
-                    live.withLock { $0.rebootAsked = (target, .now) }
-                    state.phase = settled(state)
-                    return target
-                }
-                guard let target = next else {
-                    return ActionResult(
-                        "\(wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
-                }
-                try host.reboot()
-                return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
-            } catch {
-                live.withLock { $0.rebootAsked = nil }
-                try change { state in
-                    state.phase = settled(state)
-                    fail(&state, error, version: running, doing: "the host could not be rebooted")
-                }
-                throw error
+        do throws(UpdateAgentFault) {
+            let next = try decide(.whatIsPossible) { state, _ in
+                let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
+                let target = rollback ?? state.pending?.version ?? running
+                guard wanted == nil || wanted == target else { return String?.none }
+                live.withLock { $0.rebootAsked = (target, .now) }
+                state.phase = settled(state)
+                return target
             }
+            guard let target = next else {
+                return ActionResult(
+                    "\(wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
+            }
+            try host.reboot()
+            return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
+        } catch {
+            live.withLock { $0.rebootAsked = nil }
+            try change { state in
+                state.phase = settled(state)
+                fail(&state, error, version: running, doing: "the host could not be rebooted")
+            }
+            throw error
         }
     }
 }

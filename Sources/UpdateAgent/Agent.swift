@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 public import Fault
 import FileIO
 import JSON
@@ -12,8 +13,6 @@ import Trust
 public final class Agent: UpdateService {
     struct Live {
         var job: String?
-        /// How many denials there were; who ends a job sees by it whether one came at the last moment.
-        var denials: UInt64 = 0
         /// The version into which the host was asked to reboot.
         var rebootAsked: (target: String, time: ContinuousClock.Instant)?
         /// The version that a job brings.
@@ -40,7 +39,7 @@ public final class Agent: UpdateService {
     let host: Host
     let source: (any BlobSource)?
     let checkpoint: Int64
-    let state: StateFile
+    let store: HostStore
     let live = Mutex(Live())
 
     var running: String { host.running.description }
@@ -60,14 +59,14 @@ public final class Agent: UpdateService {
         self.host = host
         self.source = source
         self.checkpoint = checkpoint
-        state = StateFile(directory: host.paths.state, now: host.now)
+        store = HostStore(host: host, settings: settings)
     }
 
     // MARK: Status
 
     /// What the host runs, what it is doing and why.
     public func status() throws(UpdateAgentFault) -> HostStatus {
-        let known = try state.read()
+        let known = try store.read()
         let isBusy = live.withLock { $0.job != nil }
         // While a job changes the table, what was there before it is shown.
         if !isBusy { refreshSlots() }
@@ -80,7 +79,7 @@ public final class Agent: UpdateService {
             let isAtIt =
                 switch known.phase {
                 case .checking, .planning, .staging, .staged: true
-                case .idle, .available, .waiting, .rebooting, .proving, .good, .rolledBack: false
+                case .idle, .available, .waiting, .rebooting, .proving, .good, .rolledBack, .unknown: false
                 }
             return (live.slots, isAtIt ? live.progress : nil, live.nextCheck)
         }
@@ -88,7 +87,9 @@ public final class Agent: UpdateService {
             product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
             denied: known.denied, lastCheck: known.lastCheck, nextCheck: live.2, reason: known.reason,
-            lastError: known.lastError ?? settingsProblem, repository: settings.repository, channel: settings.channel,
+            lastError: known.bootProblem ?? known.lastError ?? known.readProblem ?? settingsProblem,
+            repository: settings.repository,
+            channel: settings.channel,
             agent: ProgramVersion.current)
     }
 
@@ -126,18 +127,14 @@ public final class Agent: UpdateService {
             }
             let version = other.version(of: settings.product)
             let entry = try version.flatMap { version throws(BootControlFault) in
-                try bootEntries().entry(of: version)?.name.standing
+                try store.entries().list().first { $0.name.version == version }?.name.standing
             }
             return SlotView(running: running.name, other: other.name, otherVersion: version, otherEntry: entry)
         }
     }
 
-    func bootEntries() throws(BootControlFault) -> BootEntries {
-        BootEntries(try host.bootFiles(), product: settings.product)
-    }
-
     /// What happened here, oldest first.
-    public func history() throws(UpdateAgentFault) -> [HistoryEvent] { try state.read().history }
+    public func history() throws(UpdateAgentFault) -> [HistoryEvent] { try store.read().history }
 
     // MARK: Observers
 
@@ -155,37 +152,30 @@ public final class Agent: UpdateService {
     /// Tells the observers what is so now.
     func notify() {
         let observers = live.withLock { Array($0.observers.values) }
-        guard !observers.isEmpty, let known = try? state.read() else { return }
+        guard !observers.isEmpty, let known = try? store.read() else { return }
         let status = status(known)
         for observer in observers { observer(status) }
     }
 
-    /// Changes the state on disk, then tells the observers.
-    @discardableResult
-    func change<Result>(_ body: (inout AgentState) -> Result) throws(UpdateAgentFault) -> Result {
-        let result = try state.change(body)
-        notify()
-        return result
-    }
-
-    /// Does what has to be on the boot partition before the state changes, as ``StateFile/change(before:_:after:)`` has it.
+    /// Changes what does not concern the boot partition, then tells the observers.
     @discardableResult
     func change<Result>(
-        before: (AgentState) throws(UpdateAgentFault) -> Void, _ body: (inout AgentState) -> Result
+        _ body: (inout AgentState) throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
-        let result = try state.change(before: before, body, after: { _ in })
+        let result = try store.change(body)
         notify()
         return result
     }
 
-    /// Does what may only be on the boot partition once the state says so, as ``StateFile/change(before:_:after:)`` has it.
+    /// Changes what boots, as ``HostStore/decide(_:kernel:clearing:_:)`` has it, then tells the observers.
     @discardableResult
-    func change<Result>(
-        _ body: (inout AgentState) -> Result, after: (Result) throws(UpdateAgentFault) -> Void
+    func decide<Result>(
+        _ demand: HostStore.Demand = .everything, kernel: KernelName? = nil, clearing: Bool = false,
+        _ body: (inout AgentState, BootFacts?) throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
         // What was saved is so even where what comes after it is not.
         defer { notify() }
-        return try state.change(before: { _ in }, body, after: after)
+        return try store.decide(demand, kernel: kernel, clearing: clearing, body)
     }
 
     // MARK: Jobs
@@ -194,11 +184,9 @@ public final class Agent: UpdateService {
     package func job<Result>(
         _ name: String, _ body: () throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
-        var denials: UInt64 = 0
         let holder = live.withLock { live -> String? in
             if let job = live.job { return job }
             live.job = name
-            denials = live.denials
             return nil
         }
         if let holder {
@@ -206,8 +194,14 @@ public final class Agent: UpdateService {
             throw Self.busy(
                 "'\(holder)' runs already", remedy: "wait for its end, or end it with 'ballastctl deny \(version)'")
         }
-        var changesEntries = false
-        defer { endJob(changesEntries: changesEntries, denialsBefore: denials) }
+        defer {
+            live.withLock { live in
+                live.job = nil
+                live.progress = nil
+            }
+            refreshSlots()
+            notify()
+        }
         refreshSlots()
         let lock: FileLock?
         do throws(FileIOFault) {
@@ -218,25 +212,7 @@ public final class Agent: UpdateService {
         }
         guard let lock else { throw Self.busy("another process of the agent works already") }
         defer { _ = lock }
-        changesEntries = true
         return try body()
-    }
-
-    /// What was denied while the job ran may have been made bootable by it, or before it.
-    private func endJob(changesEntries: Bool, denialsBefore: UInt64) {
-        var isOver = false
-        while !isOver {
-            let denials = live.withLock { $0.denials }
-            if changesEntries || denials != denialsBefore { retireUnwantedOrTell() }
-            isOver = live.withLock { live in
-                guard live.denials == denials else { return false }
-                live.job = nil
-                live.progress = nil
-                return true
-            }
-        }
-        refreshSlots()
-        notify()
     }
 
     static func busy(

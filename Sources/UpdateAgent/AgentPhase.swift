@@ -1,3 +1,4 @@
+import Fault
 public import JSON
 
 /// Where a host is on its way from one version to the next.
@@ -29,6 +30,8 @@ public enum AgentPhase: Sendable, Hashable {
     case good(version: String)
     /// `version` did not prove itself, or an operator went back from it.
     case rolledBack(version: String, cause: String)
+    /// Another agent has written it, and this one does not know it.
+    case unknown(JSONValue)
 
     /// The state's name, as `ballastctl status` shows it.
     public var name: String {
@@ -44,13 +47,16 @@ public enum AgentPhase: Sendable, Hashable {
         case .proving: "proving"
         case .good: "good"
         case .rolledBack: "rolled-back"
+        case .unknown(.object(let members)):
+            if case .string(let name)? = members["name"] { name.excerpt() } else { "unknown" }
+        case .unknown: "unknown"
         }
     }
 
     /// The version that it is about.
     public var version: String? {
         switch self {
-        case .idle, .checking: nil
+        case .idle, .checking, .unknown: nil
         case .available(let version), .planning(let version), .staging(let version), .staged(let version),
             .waiting(let version, _), .rebooting(let version), .proving(let version), .good(let version),
             .rolledBack(let version, _):
@@ -72,17 +78,19 @@ public enum AgentPhase: Sendable, Hashable {
         case .proving(let version): "\(version) is proving itself"
         case .good(let version): "\(version) is good"
         case .rolledBack(let version, let cause): "back from \(version): \(cause)"
+        case .unknown: "in the state '\(name)', which this agent does not know"
         }
     }
 
     /// `{"name": …, "version": …, "reason": …}`.
     public var json: JSONValue {
+        if case .unknown(let value) = self { return value }
         var members: [String: JSONValue] = ["name": .string(name)]
         if let version { members["version"] = .string(version) }
         switch self {
         case .waiting(_, let reason): members["reason"] = .string(reason)
         case .rolledBack(_, let cause): members["reason"] = .string(cause)
-        case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good: break
+        case .idle, .checking, .available, .planning, .staging, .staged, .rebooting, .proving, .good, .unknown: break
         }
         return .object(members)
     }
@@ -103,7 +111,7 @@ public enum AgentPhase: Sendable, Hashable {
         case "proving": self = .proving(version: try version())
         case "good": self = .good(version: try version())
         case "rolled-back": self = .rolledBack(version: try version(), cause: try reason())
-        default: throw name.unexpected("'\(try name.string())' is no state of the agent")
+        default: self = .unknown(cursor.value)
         }
     }
 }

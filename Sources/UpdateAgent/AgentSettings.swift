@@ -37,8 +37,8 @@ public struct AgentSettings: Sendable, Hashable {
     public var health: [HealthCheck]
     /// The disk, where it is not the one that the root file system is on.
     public var disk: FilePath?
-    /// The directory of the boot entries, where it is not `EFI/Linux` below /efi or /boot.
-    public var entries: FilePath?
+    /// Where the EFI system partition is mounted, if it is neither /efi nor /boot.
+    public var bootPartition: FilePath?
 
     /// The settings of the image at `paths`, with those of the operator over them.
     ///
@@ -56,13 +56,46 @@ public struct AgentSettings: Sendable, Hashable {
                 cause: error)
         }
         guard paths.overlay.exists else { return (settings, nil) }
-        // A slip of the pen in /etc must not take away the way to a better version.
+        // A slip of the pen in /etc must not take away the way to a better version, nor what else is said there.
         do throws(JSONFault) {
-            let merged = merge(try document(paths.overlay), over: image)
-            return (try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string)), nil)
+            let overlay = try document(paths.overlay)
+            guard case .object = overlay else {
+                throw JSONCursor(overlay, source: paths.overlay.string).unexpected("expected an object")
+            }
+            let (merged, problems) = merge(overlay, over: image, source: paths.overlay.string)
+            let problem =
+                problems.isEmpty
+                ? nil
+                : "of the settings in \(paths.overlay) these are without effect: "
+                    + problems.map(\.message).joined(separator: "; ")
+            return (try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string)), problem)
         } catch {
             return (settings, "the settings in \(paths.overlay) are without effect: \(error)")
         }
+    }
+
+    /// Member by member, those of inner objects too; what would make the settings unusable is left out.
+    private static func merge(
+        _ overlay: JSONValue, over image: JSONValue, source: String
+    ) -> (merged: JSONValue, problems: [JSONFault]) {
+        var merged = image
+        var problems: [JSONFault] = []
+        for piece in pieces(of: overlay) {
+            let candidate = merge(piece, over: merged)
+            do throws(JSONFault) {
+                _ = try AgentSettings(parsing: JSONCursor(candidate, source: source))
+                merged = candidate
+            } catch {
+                problems.append(error)
+            }
+        }
+        return (merged, problems)
+    }
+
+    /// An object as several with one member each.
+    private static func pieces(of value: JSONValue) -> [JSONValue] {
+        guard case .object(let members) = value, !members.isEmpty else { return [value] }
+        return members.sorted { $0.key < $1.key }.flatMap { key, value in pieces(of: value).map { .object([key: $0]) } }
     }
 
     /// What there is to go by where the image's settings cannot be used: enough to leave it.
@@ -94,7 +127,7 @@ public struct AgentSettings: Sendable, Hashable {
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         try cursor.refuseMembers(except: [
             "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
-            "entries",
+            "boot_partition",
         ])
         let format = try cursor.field("format").integer()
         guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
@@ -119,7 +152,7 @@ public struct AgentSettings: Sendable, Hashable {
             health.append(try HealthCheck(parsing: check))
         }
         disk = try cursor.optional("disk").map { path throws(JSONFault) in try Self.path(path) }
-        entries = try cursor.optional("entries").map { path throws(JSONFault) in try Self.path(path) }
+        bootPartition = try cursor.optional("boot_partition").map { path throws(JSONFault) in try Self.path(path) }
     }
 
     private static func component(_ cursor: JSONCursor) throws(JSONFault) -> String {

@@ -1,4 +1,4 @@
-import BootControl
+import BootLoader
 import Fault
 import JSON
 import Release
@@ -16,10 +16,15 @@ public struct PendingActivation: Sendable, Hashable {
     public var bootIdentifier: String
     /// How many boots since then did not try it, though it had tries left.
     public var missedBoots = 0
+    /// The activation, which its boot entry has in its name.
+    public var sequence: Int
+    /// Members that this agent does not know.
+    var extra: [String: JSONValue] = [:]
 
     /// `version`, activated in the boot `bootIdentifier` of `previous`.
-    public init(version: String, previous: String, tries: Int, bootIdentifier: String) {
+    public init(version: String, sequence: Int, previous: String, tries: Int, bootIdentifier: String) {
         self.version = version
+        self.sequence = sequence
         self.previous = previous
         self.tries = tries
         self.bootIdentifier = bootIdentifier
@@ -32,15 +37,17 @@ public struct PendingRollback: Sendable, Hashable {
     public var target: String
     /// The version that ran when an operator went back from it.
     public var from: String
+    /// The activation of the target, which its boot entry has in its name.
+    public var sequence: Int
+    /// Members that this agent does not know.
+    var extra: [String: JSONValue] = [:]
 
     /// Back from `from` to `target`.
-    public init(target: String, from: String) {
+    public init(target: String, from: String, sequence: Int) {
         self.target = target
         self.from = from
+        self.sequence = sequence
     }
-
-    /// Whether it goes to a newer version: that of a host which went back before.
-    var isForward: Bool { ImageVersion.compare(target, from) > 0 }
 }
 
 /// A version that the host has come back from by itself.
@@ -96,6 +103,14 @@ public struct AgentState: Sendable, Hashable {
     public var reason: String?
     /// The last failure that nothing has succeeded after.
     public var lastError: String?
+    /// Why the boot entries may not be what was decided, until they are.
+    public var bootProblem: String?
+    /// What another agent has written and this one does not understand. It is kept, and written back.
+    var extra: [String: JSONValue] = [:]
+    /// The same of arrays: elements that this agent does not understand.
+    var extraElements: [String: [JSONValue]] = [:]
+    /// What of the file could not be understood, in words. It is not written.
+    var readProblem: String?
 
     /// The state of a host that nothing has happened to.
     public init() {}
@@ -108,16 +123,8 @@ public struct AgentState: Sendable, Hashable {
     /// The version that revokes `version`, in whatever spelling, or nil.
     public func revoker(of version: String) -> String? { revoked.revoker(of: version) }
 
-    /// Whether the loader takes another one of `entries` than that of `version`, which has no tries left, the next time, and that
-    /// may be better.
-    func hasBetter(than version: String, among entries: [BootEntry]) -> Bool {
-        entries.contains { entry in
-            guard case .bad(let done) = entry.name.standing else { return entry.name.version != version }
-            // What a rollback that is not known here any more has left: the newer one, which the loader takes next.
-            return good.isEmpty && done == 0 && denial(of: entry.name.version) == nil
-                && ImageVersion.compare(entry.name.version, version) > 0
-        }
-    }
+    /// Whether `version` is denied or revoked.
+    func isUnwanted(_ version: String) -> Bool { denial(of: version) != nil || revoker(of: version) != nil }
 
     /// Whether the boot `identifier` is known not to be complete, and stays.
     func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot == identifier }
@@ -193,76 +200,6 @@ public struct AgentState: Sendable, Hashable {
         good.removeAll { $0 == version }
         good.append(version)
         if good.count > Self.goodLimit { good.removeFirst(good.count - Self.goodLimit) }
-    }
-
-    /// Reads format 1.
-    init(parsing cursor: JSONCursor) throws(JSONFault) {
-        let format = try cursor.field("format").integer()
-        guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
-        phase = try AgentPhase(parsing: cursor.field("state"))
-        pinned = try cursor.optional("pinned")?.string()
-        for item in try cursor.field("denied").elements(atMost: 10_000) {
-            denied.append(
-                DeniedVersion(
-                    version: try item.field("version").string(), cause: try item.field("cause").string(),
-                    time: try AgentText.time(item.field("time"))))
-        }
-        for item in try cursor.field("history").elements(atMost: 10_000) {
-            record(try HistoryEvent(parsing: item))
-        }
-        for item in try cursor.field("good").elements(atMost: 10_000) { addGood(try item.string()) }
-        if let item = try cursor.optional("pending") {
-            pending = PendingActivation(
-                version: try item.field("version").string(), previous: try item.field("previous").string(),
-                tries: try item.field("tries").integer(in: 1...AgentSettings.triesLimit),
-                bootIdentifier: try item.field("boot_id").string())
-            pending?.missedBoots = try item.optional("missed_boots")?.integer(in: 0...1000) ?? 0
-        }
-        if let item = try cursor.optional("rollback") {
-            rollback = PendingRollback(
-                target: try item.field("target").string(), from: try item.field("from").string())
-        }
-        if let item = try cursor.optional("failed") {
-            failed = FailedVersion(version: try item.field("version").string(), cause: try item.field("cause").string())
-        }
-        failedBoot = try cursor.optional("failed_boot")?.string()
-        for item in try cursor.optional("unproved")?.elements(atMost: 10_000) ?? [] {
-            unproved.append(try item.string())
-        }
-        for item in try cursor.optional("revoked")?.elements(atMost: 10_000) ?? [] {
-            revoked[try item.field("version").string()] = try item.field("by").string()
-        }
-        lastCheck = try cursor.optional("last_check").map { time throws(JSONFault) in try AgentText.time(time) }
-        reason = try cursor.optional("reason")?.string()
-        lastError = try cursor.optional("last_error")?.string()
-    }
-
-    /// Format 1.
-    var json: JSONValue {
-        var members: [String: JSONValue] = [
-            "format": 1, "state": phase.json, "denied": .array(denied.map(\.json)),
-            "history": .array(history.map(\.json)), "good": .array(good.map { .string($0) }),
-        ]
-        members["pinned"] = pinned.map { .string($0) }
-        members["last_check"] = lastCheck.map { .string($0.description) }
-        members["reason"] = reason.map { .string($0) }
-        members["last_error"] = lastError.map { .string($0) }
-        members["pending"] = pending.map { pending in
-            [
-                "version": .string(pending.version), "previous": .string(pending.previous),
-                "tries": .integer(Int64(pending.tries)), "boot_id": .string(pending.bootIdentifier),
-                "missed_boots": .integer(Int64(pending.missedBoots)),
-            ]
-        }
-        members["rollback"] = rollback.map { ["target": .string($0.target), "from": .string($0.from)] }
-        members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
-        members["failed_boot"] = failedBoot.map { .string($0) }
-        if !unproved.isEmpty { members["unproved"] = .array(unproved.map { .string($0) }) }
-        if !revoked.isEmpty {
-            members["revoked"] = .array(
-                revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
-        }
-        return .object(members)
     }
 }
 

@@ -1,4 +1,3 @@
-import BootControl
 import Dispatch
 public import Fault
 import FileIO
@@ -72,38 +71,17 @@ public struct HealthRunner: Sendable {
         }
     }
 
-    /// Whether another try, or the other version, may be better than this boot. The loader's word that it counts this boot
-    /// stays until the next one, so that it says nothing after the entry has lost its counter.
+    private var store: HostStore { HostStore(host: host, settings: settings) }
+
     private var isOnTrial: Bool {
-        guard let counter = host.bootCounter() else { return false }
-        let version = host.running.description
-        let known = try? StateFile(directory: host.paths.state, now: host.now).read()
-        // What was said of this boot holds, whatever became of the entries since.
-        if let known, known.hasFailed(in: host.bootIdentifier) { return false }
-        // Nothing has so many tries: somebody has told the loader to take this one, whatever it comes to.
-        if case .bad(let done) = counter, done > AgentSettings.triesLimit { return false }
-        let entries = try? BootEntries(host.bootFiles(), product: settings.product).list()
-        switch entries?.first(where: { $0.name.version == version })?.name.standing {
-        case .good: return false
-        case .trying: return true
-        // Its last try; or the last resort of a loader that has no other entry, which it counts too; or it cannot be seen.
-        case .bad, nil:
-            if let known {
-                if known.pending?.version == version || known.rollback?.target == version { return true }
-                if known.good.contains(version) { return false }
-            }
-            // Where the loader takes this one again and again, the host would reboot for ever.
-            guard let entries else {
-                if case .bad(let done) = counter { return done <= settings.tries }
-                return true
-            }
-            return (known ?? AgentState()).hasBetter(than: version, among: entries)
-        }
+        let facts = try? store.facts()
+        return BootPolicy.isOnTrial(
+            try? store.read(), facts ?? store.blindFacts(), canSeeEntries: facts != nil)
     }
 
     /// Where it cannot be noted, the agent waits for this boot to be complete until the next one.
     private func noteStay(_ report: HealthReport) {
-        _ = try? StateFile(directory: host.paths.state, now: host.now).change { state in
+        _ = try? store.change { state in
             state.noteFailedBoot(on: host, cause: report.cause)
         }
     }

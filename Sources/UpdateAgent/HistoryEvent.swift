@@ -1,3 +1,4 @@
+import BootLoader
 public import JSON
 import Terminal
 public import Trust
@@ -5,29 +6,35 @@ public import Trust
 /// Something that happened on this host, as its history keeps it.
 public struct HistoryEvent: AgentAnswer, Hashable {
     /// What kind of thing. The raw value is part of the control protocol and of the state file.
-    public enum Kind: String, Sendable, Hashable, CaseIterable {
+    public struct Kind: RawRepresentable, Sendable, Hashable {
+        /// Its name. A newer agent may have written one that this one does not know.
+        public let rawValue: String
+
+        /// The kind of that name.
+        public init(rawValue: String) { self.rawValue = rawValue }
+
         /// A version was written into the other slot.
-        case staged
+        public static let staged = Kind(rawValue: "staged")
         /// A version that the other slot still held is to boot again; nothing was fetched.
-        case activated
+        public static let activated = Kind(rawValue: "activated")
         /// A version passed its health checks.
-        case proved
+        public static let proved = Kind(rawValue: "proved")
         /// A version did not prove itself, and the host came back from it.
-        case rolledBack = "rolled-back"
+        public static let rolledBack = Kind(rawValue: "rolled-back")
         /// An operator went back to the other slot.
-        case rollback
+        public static let rollback = Kind(rawValue: "rollback")
         /// A version is denied from now on.
-        case denied
+        public static let denied = Kind(rawValue: "denied")
         /// A version is allowed again.
-        case allowed
+        public static let allowed = Kind(rawValue: "allowed")
         /// The host takes one version only.
-        case pinned
+        public static let pinned = Kind(rawValue: "pinned")
         /// The host takes the newest version again.
-        case unpinned
+        public static let unpinned = Kind(rawValue: "unpinned")
         /// A job failed.
-        case failed
+        public static let failed = Kind(rawValue: "failed")
         /// Something was found that needs no action, such as an update that a power cut ended.
-        case noted
+        public static let noted = Kind(rawValue: "noted")
     }
 
     /// When.
@@ -44,6 +51,8 @@ public struct HistoryEvent: AgentAnswer, Hashable {
     public var bytes: Int64?
     /// How long it took.
     public var seconds: Int64?
+    /// Members that this agent does not know.
+    var extra: [String: JSONValue] = [:]
 
     /// An event without cause and figures.
     public init(_ kind: Kind, version: String, detail: String, at time: UTCTime) {
@@ -65,26 +74,29 @@ public struct HistoryEvent: AgentAnswer, Hashable {
 
     /// `{"time", "kind", "version", "detail"}`, and `cause`, `bytes`, `seconds` where they are known.
     public var json: JSONValue {
-        var members: [String: JSONValue] = [
+        var members = extra
+        let own: [String: JSONValue] = [
             "time": .string(time.description), "kind": .string(kind.rawValue), "version": .string(version),
             "detail": .string(detail),
         ]
+        members.merge(own) { $1 }
         if let cause { members["cause"] = .string(cause) }
         if let bytes { members["bytes"] = .integer(bytes) }
         if let seconds { members["seconds"] = .integer(seconds) }
         return .object(members)
     }
 
+    private static let known: Set<String> = ["time", "kind", "version", "detail", "cause", "bytes", "seconds"]
+
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         time = try AgentText.time(cursor.field("time"))
-        let kind = try cursor.field("kind")
-        // A newer agent may have known more kinds.
-        self.kind = Kind(rawValue: try kind.string()) ?? .noted
+        kind = Kind(rawValue: try cursor.field("kind").string())
         version = try cursor.field("version").string()
         detail = try cursor.field("detail").string()
         cause = try cursor.optional("cause")?.string()
         bytes = try cursor.optional("bytes").map { value throws(JSONFault) in Int64(try value.integer()) }
         seconds = try cursor.optional("seconds").map { value throws(JSONFault) in Int64(try value.integer()) }
+        extra = try cursor.strangers(Self.known)
     }
 }
 
@@ -95,5 +107,10 @@ enum AgentText {
             throw cursor.unexpected("expected a time like 2030-01-31T00:00:00Z")
         }
         return time
+    }
+
+    /// The activation that a member of the state is about; 0, which none has, where an agent wrote it that counted none.
+    static func sequence(_ cursor: JSONCursor) throws(JSONFault) -> Int {
+        try cursor.optional("sequence")?.integer(in: 0...BootEntryName.sequenceLimit) ?? 0
     }
 }

@@ -23,8 +23,8 @@ public struct Host: Sendable {
     public var slots: @Sendable () throws(BootControlFault) -> any SlotStore
     /// Finds the boot entries' files.
     public var bootFiles: @Sendable () throws(BootControlFault) -> any BootFiles
-    /// What the counter of this boot's entry said when the loader had taken one try from it; nil where it counts none.
-    public var bootCounter: @Sendable () -> BootEntryName.Standing?
+    /// The entry of this boot as the loader counted it; nil where it counts none.
+    public var countedEntry: @Sendable () -> CountedEntry?
     /// Asks for a reboot and returns.
     public var reboot: @Sendable () throws(UpdateAgentFault) -> Void
     /// The last lines of the journal of the boot that ran the system with this root hash, or of the one that runs for nil.
@@ -39,7 +39,7 @@ public struct Host: Sendable {
         paths: HostPaths, running: ImageVersion, bootIdentifier: String, identifier: String,
         slots: @escaping @Sendable () throws(BootControlFault) -> any SlotStore,
         bootFiles: @escaping @Sendable () throws(BootControlFault) -> any BootFiles,
-        bootCounter: @escaping @Sendable () -> BootEntryName.Standing?,
+        countedEntry: @escaping @Sendable () -> CountedEntry?,
         reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
         journal: @escaping @Sendable (String?) -> [UInt8], now: @escaping @Sendable () -> UTCTime,
         random: @escaping @Sendable (Int64) -> Int64
@@ -50,7 +50,7 @@ public struct Host: Sendable {
         self.identifier = identifier
         self.slots = slots
         self.bootFiles = bootFiles
-        self.bootCounter = bootCounter
+        self.countedEntry = countedEntry
         self.reboot = reboot
         self.journal = journal
         self.now = now
@@ -69,17 +69,17 @@ public struct Host: Sendable {
                 return try HostDisk(disk, rootHash: system.rootHash(), architecture: settings.architecture)
             },
             bootFiles: { () throws(BootControlFault) in
-                if let entries = settings.entries { return BootDirectory(entries) }
+                if let partition = settings.bootPartition { return BootDirectory(partition) }
                 return try BootDirectory(prefix: prefix)
             },
-            bootCounter: { EfiVariables(prefix: prefix).bootCounter },
+            countedEntry: { EfiVariables(prefix: prefix).countedEntry },
             reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
             journal: { SystemCommands.journal(rootHash: $0) }, now: { .now },
             random: { Int64.random(in: 0...max($0, 0)) })
     }
 
     /// Whether this boot takes one of its entry's tries.
-    func isBootCounted() -> Bool { bootCounter() != nil }
+    func isBootCounted() -> Bool { countedEntry() != nil }
 
     /// IMAGE_ID and IMAGE_VERSION of os-release(5).
     static func identity(_ paths: HostPaths) throws(UpdateAgentFault) -> (product: String, version: Substring) {

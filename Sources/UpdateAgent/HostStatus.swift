@@ -10,6 +10,8 @@ public struct DeniedVersion: Sendable, Hashable {
     public var cause: String
     /// Since when.
     public var time: UTCTime
+    /// Members that this agent does not know.
+    var extra: [String: JSONValue] = [:]
 
     /// `version`, denied since `time` because of `cause`.
     public init(version: String, cause: String, time: UTCTime) {
@@ -20,7 +22,10 @@ public struct DeniedVersion: Sendable, Hashable {
 
     /// `{"version", "cause", "time"}`.
     public var json: JSONValue {
-        ["version": .string(version), "cause": .string(cause), "time": .string(time.description)]
+        .object(
+            extra.merging([
+                "version": .string(version), "cause": .string(cause), "time": .string(time.description),
+            ]) { $1 })
     }
 }
 

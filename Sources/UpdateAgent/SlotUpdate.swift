@@ -1,5 +1,6 @@
 import BlockDevice
 import BootControl
+import BootLoader
 import Cryptography
 import Fault
 import FileIO
@@ -11,13 +12,13 @@ import Verity
 /// Brings one release into the slot that does not run, in an order in which a power cut at any moment leaves a host that
 /// boots what ran before:
 ///
-/// 1. drop the slot's boot entry, flush
+/// 1. drop the slot's boot entries, flush
 /// 2. label the slot `_empty`, flush
 /// 3. write verified frames, flush and note how far every few MiB
 /// 4. read the slot back, write the hash tree, compare with the signed root hash, flush
 /// 5. label and GUIDs, flush
-/// 6. kernel image under a temporary name, flush
-/// 7. rename it to its entry's name with tries, flush
+/// 6. kernel image, flush, read it back
+/// 7. an entry that starts it, with tries, flush
 ///
 /// A cut before 7 boots the old version; after it, the new one. A second run goes on with 3 where the first one ended.
 struct SlotUpdate {
@@ -28,23 +29,21 @@ struct SlotUpdate {
     struct Observer {
         /// The update has come to this step. What it saves is on disk before the step begins.
         var enter: (AgentPhase) throws(UpdateAgentFault) -> Void
-        /// Does `body`, after which nothing but the version that runs can boot.
-        var clear: (_ body: () throws(UpdateAgentFault) -> Void) throws(UpdateAgentFault) -> Void
+        /// Step 1: from now on nothing but the version that runs can boot.
+        var clear: () throws(UpdateAgentFault) -> Void
         /// Whether it shall be given up. Asked about once a second while something is fetched.
         var isCancelled: () -> Bool
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
-        /// Does `body`, step 7, which makes the version bootable.
-        var activate: (_ body: () throws(UpdateAgentFault) -> Void) throws(UpdateAgentFault) -> Void
+        /// Step 7, which makes the version bootable by this kernel image.
+        var activate: (KernelName) throws(UpdateAgentFault) -> Void
     }
 
     let release: ReleaseDocument
     let source: any BlobSource
     let slots: any SlotStore
     let entries: BootEntries
-    /// The versions whose entries stay: the one that runs.
     let running: String
-    let tries: Int
     let stagingPath: FilePath
     /// What is written between two flushes.
     let checkpoint: Int64
@@ -63,18 +62,17 @@ struct SlotUpdate {
         try observer.enter(.planning(version: version))
         let slot = try target()
         if try isComplete(slot) {
-            try activate(isKernelPresent: try hasKernel())
+            try activate()
             return false
         }
         let index = try fetchIndex()
         try checkSpace(slot, index)
-        try requireRunningEntry()
         try observer.enter(.staging(version: version))
-        try observer.clear { () throws(UpdateAgentFault) in try clear(slot) }
+        try clear(slot)
         try writeImage(index, to: slot)
         try writeTree(to: slot)
         try identify(slot)
-        try activate(isKernelPresent: false)
+        try activate()
         try? stagingPath.removeTree()
         return true
     }
@@ -106,11 +104,6 @@ struct SlotUpdate {
         }
     }
 
-    private func hasKernel() throws(UpdateAgentFault) -> Bool {
-        let present = try Self.booting { () throws(BootControlFault) in try entries.digest(of: version) }
-        return present?.digest == release.kernel.digest
-    }
-
     private func fetchIndex() throws(UpdateAgentFault) -> FrameIndex {
         let bytes = try source.contents(of: release.image.index)
         do throws(ReleaseFault) {
@@ -122,19 +115,6 @@ struct SlotUpdate {
         } catch {
             throw UpdateAgentFault(.untrusted, "the image's index cannot be used", cause: error)
         }
-    }
-
-    /// Without it, a cut after the first step would leave nothing to boot. An entry without tries, which somebody chose at the
-    /// boot menu, would come after the new version's even when that has used its own up: what runs is the way back.
-    private func requireRunningEntry() throws(UpdateAgentFault) {
-        let entry = try Self.booting { () throws(BootControlFault) in try entries.entry(of: running) }
-        if let entry {
-            guard entry.name.standing != .good else { return }
-            return try Self.booting { () throws(BootControlFault) in try entries.setStanding(.good, of: running) }
-        }
-        throw UpdateAgentFault(
-            .storage, "\(running) runs and has no boot entry, so nothing would be left if power were cut",
-            remedy: "put its kernel image back on the boot partition")
     }
 
     private func checkSpace(_ slot: Slot, _ index: FrameIndex) throws(UpdateAgentFault) {
@@ -149,15 +129,16 @@ struct SlotUpdate {
         }
         try require(release.image.size, of: slot.rootSize, "the slot")
         try require(release.verity.hashSize, of: slot.veritySize, "the slot's verity partition")
-        let space = try Self.booting { () throws(BootControlFault) in try entries.space(keeping: [running]) }
+        let space = try Self.booting { () throws(BootControlFault) in try entries.space(keeping: running) }
         try require(release.kernel.size + Self.bootReserve, of: space, "the boot partition")
     }
 
     // MARK: Steps 1 to 5
 
     private func clear(_ slot: Slot) throws(UpdateAgentFault) {
+        try observer.clear()
         try Self.booting { () throws(BootControlFault) in
-            try entries.removeAll(except: [running])
+            try entries.removeUnused(keeping: running)
             if slot.label != Slot.emptyLabel { try slots.setIdentity(of: slot, label: Slot.emptyLabel, uuids: nil) }
         }
     }
@@ -242,29 +223,33 @@ struct SlotUpdate {
 
     // MARK: Steps 6 and 7
 
-    private func activate(isKernelPresent: Bool) throws(UpdateAgentFault) {
+    private func activate() throws(UpdateAgentFault) {
         try observer.enter(.staged(version: version))
-        try requireRunningEntry()
-        // Tries that it had in an earlier life would be taken for those of this one if power were cut in between.
-        try Self.booting { () throws(BootControlFault) in
-            guard case .bad(let done) = try entries.entry(of: version)?.name.standing, done > 0 else { return }
-            try entries.setStanding(.bad(done: 0), of: version)
-        }
-        if !isKernelPresent { try writeKernel() }
-        try observer.activate { () throws(UpdateAgentFault) in
-            try Self.booting { () throws(BootControlFault) in
-                let standing = BootEntryName.Standing.trying(left: tries, done: 0)
-                if isKernelPresent {
-                    try entries.setStanding(standing, of: version)
-                } else {
-                    try entries.activate(version: version, standing: standing)
-                }
+        let kernel = KernelName(product: release.product, version: version, digest: release.kernel.digest)
+        if try digest(of: kernel) != release.kernel.digest {
+            do throws(UpdateAgentFault) {
+                try Self.booting { () throws(BootControlFault) in try entries.removeUnused(keeping: running) }
+                try write(kernel)
+            } catch {
+                // Half of one would only take the room of the next attempt.
+                try? entries.remove(kernel)
+                throw error
+            }
+            guard try digest(of: kernel) == release.kernel.digest else {
+                throw UpdateAgentFault(
+                    .mismatch, "the kernel image does not read back as it was written", at: .named(kernel.description),
+                    remedy: "check the disk")
             }
         }
+        try observer.activate(kernel)
     }
 
-    private func writeKernel() throws(UpdateAgentFault) {
-        let writer = try Self.booting { () throws(BootControlFault) in try entries.create(version: version) }
+    private func digest(of kernel: KernelName) throws(UpdateAgentFault) -> SHA256Digest? {
+        try Self.booting { () throws(BootControlFault) in try entries.digest(of: kernel) }
+    }
+
+    private func write(_ kernel: KernelName) throws(UpdateAgentFault) {
+        let writer = try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
         var hasher = SHA256Hasher()
         var size: Int64 = 0
         try source.stream(release.kernel, from: 0, isCancelled: observer.isCancelled) {
@@ -278,7 +263,10 @@ struct SlotUpdate {
         guard size == release.kernel.size, hasher.finish() == release.kernel.digest else {
             throw HTTPRepository.mismatch(release.kernel)
         }
-        try Self.booting { () throws(BootControlFault) in try writer.flush() }
+        try Self.booting { () throws(BootControlFault) in
+            try writer.flush()
+            try entries.flush()
+        }
     }
 
     private func root(_ slot: Slot, writable: Bool) throws(UpdateAgentFault) -> any BlockStorage {

@@ -17,24 +17,26 @@ struct StateFile: Sendable {
     }
 
     private var path: FilePath { directory.appending("state.json") }
+    /// What an operator has decided, once more: it outlives a state that is lost.
+    private var decisionsPath: FilePath { directory.appending("decisions.json") }
 
     /// The state as it is on disk.
-    func read() throws(UpdateAgentFault) -> AgentState { try change { $0 } }
-
-    /// Lets `body` change the state, and returns when the outcome is on the medium.
-    func change<Result>(_ body: (inout AgentState) -> Result) throws(UpdateAgentFault) -> Result {
-        try change(before: { _ in }, body, after: { _ in })
+    func read() throws(UpdateAgentFault) -> AgentState {
+        try attempt { () throws(FileIOFault) in
+            try directory.makeDirectories()
+            let lock = try FileLock.waiting(for: directory.appending("state.lock"))
+            defer { _ = lock }
+            return try load()
+        }
     }
 
-    /// The same together with what belongs to it on the boot partition, so that nobody sees, or changes, one without the other.
-    /// None of the three may ask for the state, which is locked until the last one returns.
+    /// Lets `body` change the state, and returns when the outcome is on the medium. Where it throws, nothing is changed. Neither it nor
+    /// `after` may ask for the state, which is locked until both have returned.
     ///
-    /// - Parameters:
-    ///   - before: given the state as it is; where it throws, nothing is changed.
-    ///   - after: given what `body` returned, when the outcome is on the medium, where it stays if this throws.
+    /// - Parameter after: given the state as it was and as it is, when that is on the medium, where it stays if this throws.
     func change<Result>(
-        before: (AgentState) throws(UpdateAgentFault) -> Void, _ body: (inout AgentState) -> Result,
-        after: (Result) throws(UpdateAgentFault) -> Void
+        _ body: (inout AgentState) throws(UpdateAgentFault) -> Result,
+        after: (AgentState, AgentState) throws(UpdateAgentFault) -> Void = { _, _ in }
     ) throws(UpdateAgentFault) -> Result {
         let (lock, known) = try attempt { () throws(FileIOFault) in
             try directory.makeDirectories()
@@ -42,42 +44,63 @@ struct StateFile: Sendable {
             return (lock, try load())
         }
         defer { _ = lock }
-        try before(known)
         var state = known
-        let result = body(&state)
+        let result = try body(&state)
         if state != known { state.fit(Self.byteLimit) }
         try attempt { () throws(FileIOFault) in
+            // First, for it only counts where the other one is lost.
+            let decisions = state.decisions.text(inlineDepth: 2)
+            if (try? decisionsPath.contents(limit: Self.byteLimit)) != Array(decisions.utf8) {
+                try decisionsPath.replaceContents(with: decisions)
+            }
             if state != known || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
         }
-        try after(result)
+        try after(known, state)
         return result
     }
 
-    /// What a file holds that is no state is put aside, for a person to look at; a host without a past is better than none.
+    /// What a file holds that is no state is put aside, for a person to look at; pins and denials are in another file.
     private func load() throws(FileIOFault) -> AgentState {
         let bytes: [UInt8]
         do throws(FileIOFault) { bytes = try path.contents(limit: Self.byteLimit) } catch {
             switch error.code {
-            case .notFound: return AgentState()
+            case .notFound: return decided()
             case .tooLarge: return try putAside(error.description)
             case .notPermitted, .exists, .noSpace, .truncated, .other: throw error
             }
         }
         do throws(JSONFault) {
-            return try AgentState(parsing: JSONCursor(parsing: bytes, source: path.string))
+            var state = try AgentState(parsing: JSONCursor(parsing: bytes, source: path.string))
+            // What cannot be understood as a whole is in the other file.
+            if state.extra["denied"] != nil { state.denied = decided().denied }
+            if state.extra["pinned"] != nil { state.pinned = decided().pinned }
+            return state
         } catch {
             return try putAside(error.description)
         }
     }
 
+    /// A state of which nothing is known but what was decided.
+    private func decided() -> AgentState {
+        guard let bytes = try? decisionsPath.contents(limit: Self.byteLimit),
+            let cursor = try? JSONCursor(parsing: bytes, source: decisionsPath.string),
+            let state = try? AgentState(parsing: cursor)
+        else { return AgentState() }
+        return state
+    }
+
     private func putAside(_ problem: String) throws(FileIOFault) -> AgentState {
         let aside = directory.appending("state.json.damaged")
-        try path.rename(to: aside)
-        var state = AgentState()
+        var state = decided()
+        let kept = state.pinned != nil || !state.denied.isEmpty ? "; its pin and denials are kept" : ""
         var event = HistoryEvent(
-            .noted, version: "", detail: "the agent's state was damaged and is in \(aside)", at: now())
+            .noted, version: "", detail: "the agent's state was damaged and is in \(aside)\(kept)", at: now())
         event.cause = problem
         state.record(event)
+        state.lastError = "\(event.detail): \(problem)"
+        state.fit(Self.byteLimit)
+        // A copy, so that no power cut leaves neither.
+        try aside.replaceContents(with: (try? path.contents(limit: 2 * Self.byteLimit)) ?? [])
         try path.replaceContents(with: state.json.text(inlineDepth: 2))
         return state
     }

@@ -1,5 +1,6 @@
 import BlockDevice
 import BootControl
+import BootLoader
 import Cryptography
 import Fault
 import FileIO
@@ -175,22 +176,25 @@ struct RunningSystemTests {
         let variables = directory.path.appending("sys/firmware/efi/efivars")
         try variables.makeDirectories()
         let system = EfiVariables(prefix: directory.path)
-        #expect(system.bootCounter == nil)
+        #expect(system.countedEntry == nil)
         #expect(system.selectedEntry == nil)
         func set(_ name: String, _ text: String) throws {
             let units = Array(text.utf16).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
             try variables.appending("\(name)-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f").replaceContents(
                 with: [7, 0, 0, 0] + units + [0, 0])
         }
-        for (path, counter) in [
-            ("\\EFI\\Linux\\box_1.0+2-1.efi", BootEntryName.Standing.trying(left: 2, done: 1)),
-            ("\\EFI\\Linux\\box_1.0+0-4.efi", .bad(done: 4)), ("\\EFI\\Linux\\box_1.0.efi", .bad(done: 0)),
-            ("\\loader\\entries\\other.conf", .bad(done: 0)), ("", .bad(done: 0)),
-        ] {
+        for (path, sequence, counter) in [
+            ("\\loader\\entries\\box_7_1.0+2-1.conf", 7, BootEntryName.Standing.trying(left: 2, done: 1)),
+            ("\\loader\\entries\\box_7_1.0+0-4.conf", 7, .bad(done: 4)),
+            ("\\loader\\entries\\box_7_1.0.conf", 7, .bad(done: 0)),
+            ("\\EFI\\Linux\\other.efi", nil, .bad(done: 0)), ("", nil, .bad(done: 0)),
+        ] as [(String, Int?, BootEntryName.Standing)] {
             try set("LoaderBootCountPath", path)
-            #expect(system.bootCounter == counter, "\(path)")
+            let entry = try #require(system.countedEntry)
+            #expect(entry.sequence == sequence, "\(path)")
+            #expect(entry.standing == counter, "\(path)")
         }
-        try set("LoaderEntrySelected", "box.efi")
-        #expect(system.selectedEntry == "box.efi")
+        try set("LoaderEntrySelected", "box_7_1.0.conf")
+        #expect(system.selectedEntry == "box_7_1.0.conf")
     }
 }

@@ -76,6 +76,31 @@ struct PartitionTableTests {
         #expect(try await Command("sgdisk", ["-v", disk.string]).run().outputText.contains("No problems found"))
     }
 
+    /// Flips a bit of the disk's sector `sector`, counted from the end where it is negative.
+    private func damage(_ disk: FilePath, sector: Int64) throws {
+        let file = try OpenFile(disk, .readWrite)
+        let offset = (sector < 0 ? 128 * Self.mebibyte : 0) + sector * 512 + 16
+        let byte = try file.bytes(at: offset, count: 1)[0] ^ 1
+        try file.write([byte], at: offset)
+    }
+
+    @Test(
+        "a table of which one copy is damaged is read by the other one, and a change repairs it",
+        arguments: [1, 2, -1, -33])
+    func damaged(sector: Int64) async throws {
+        let work = try TemporaryDirectory()
+        let disk = work.path.appending("disk.raw")
+        try Self.make(at: disk, sectorSize: 512)
+        try damage(disk, sector: sector)
+        do {
+            let table = try PartitionTable.open(disk, writable: true)
+            try table.setIdentity(ofPartition: 2, label: "test_1.1.0", uuid: DerivedUUID.text("c"))
+            try table.write()
+        }
+        #expect(try PartitionTable.open(disk).partitions()[2]?.label == "test_1.1.0")
+        #expect(try await Command("sgdisk", ["-v", disk.string]).run().outputText.contains("No problems found"))
+    }
+
     @Test("a disk without a GPT is refused")
     func noTable() throws {
         let work = try TemporaryDirectory()

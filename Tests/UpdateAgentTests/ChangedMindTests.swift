@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 import Fault
 import FileIO
 import JSON
@@ -12,8 +13,6 @@ import UpdateAgent
 
 @Suite("What is decided while something else goes on")
 struct ChangedMindTests {
-    private func names(_ host: TestHost) throws -> [String] { try host.machine.bootFiles.names().sorted() }
-
     /// A host on which 1.1 has proved itself, with 1.0 in the other slot.
     private func updated(in directory: FilePath) async throws -> (TestHost, TestRepository, Agent) {
         let (host, repository) = try await UpdateTests.prepare(in: directory)
@@ -40,7 +39,7 @@ struct ChangedMindTests {
             fault.description == "1.1 is not taken: this host is pinned to 1.0; 'ballastctl unpin' takes that back")
         #expect(host.source.delivered.withLock { $0 } < 50_000)
         #expect(host.state.withLock { $0.reboots } == 0)
-        #expect(try names(host) == ["box_1.0.efi"])
+        #expect(try host.order() == ["1.0"])
     }
 
     @Test("a pin keeps what waits for its first boot from it, and what it is pinned to boots")
@@ -50,9 +49,9 @@ struct ChangedMindTests {
         let agent = try host.agent()
         _ = try agent.update { _ in }
         _ = try agent.pin("1.1")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+3", "1.0"])
         _ = try agent.pin("1.0")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(try agent.status().phase == .idle)
         #expect(try agent.history().suffix(2).map(\.kind) == [.noted, .pinned])
         #expect(try agent.update { _ in }.outcome == .nothing)
@@ -80,7 +79,7 @@ struct ChangedMindTests {
         #expect(host.source.delivered.withLock { $0 } < 50_000)
         #expect(
             refusals.withLock { $0 }.first
-                == "'update' runs already; wait for its end, or end it with 'ballastctl deny 1.1'")
+                == "there is nothing good to go back to: slot b is being written with 1.1")
         // The next one is not ended.
         host.source.faults.withLock { $0.onPiece = {} }
         _ = try agent.allow("1.1")
@@ -117,7 +116,7 @@ struct ChangedMindTests {
         #expect(try host.boot() == "1.1")
         let first = try host.agent()
         _ = try first.recordGood()
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         #expect(try first.status().denied.map(\.version) == ["1.0"])
         let second = try host.agent()
         try second.reconcile()
@@ -139,7 +138,7 @@ struct ChangedMindTests {
         #expect(try host.boot() == "1.1")
         let back = try host.agent()
         try back.reconcile()
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+1-2", "1.0+0"])
         #expect(try back.status().phase == .proving(version: "1.1"))
         #expect(try failure { _ = try back.update { _ in } }.code == .busy)
         #expect(try host.prove().history().contains { $0.kind == .proved && $0.version == "1.1" })
@@ -156,7 +155,7 @@ struct ChangedMindTests {
         let bad = [try ImageVersion("1.0")]
         try await repository.publish(try TestImage(version: "0.9", blocks: 8)) { $0.revokes = bad }
         #expect(try agent.update(isOperator: false) { _ in }.outcome == .nothing)
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         #expect(try host.boot() == "1.1")
         #expect(try host.prove().status().phase == .good(version: "1.1"))
     }
@@ -174,10 +173,8 @@ struct ChangedMindTests {
         try path.replaceContents(
             with: text.replacing("\"good\":", with: "\"revoked\": [{\"version\": \"1.0\", \"by\": \"0.9\"}], \"good\":")
         )
-        let entries = BootEntries(host.machine.bootFiles, product: "box")
-        try entries.setStanding(.good, of: "1.1")
         try host.agent().reconcile()
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
     }
 
     // MARK: Denials
@@ -193,11 +190,11 @@ struct ChangedMindTests {
         host.source.faults.withLock { faults in
             faults.onRefresh = { [weak host] in
                 guard let host, (try? agent.deny("1.1", reason: nil)) != nil else { return }
-                seen.withLock { $0 = (try? host.machine.bootFiles.names().sorted()) ?? [] }
+                seen.withLock { $0 = (try? host.order()) ?? [] }
             }
         }
         _ = try agent.check()
-        #expect(seen.withLock { $0 } == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(seen.withLock { $0 } == ["1.0", "1.1+0"])
         #expect(try host.boot() == "1.0")
     }
 
@@ -215,7 +212,7 @@ struct ChangedMindTests {
         for _ in 0..<2 {
             let agent = try host.agent()
             try agent.reconcile()
-            #expect(try names(host) == ["box_1.0.efi", "box_1.1+0-1.efi"])
+            #expect(try host.order() == ["1.0", "1.1+0-1"])
             #expect(try agent.status().denied.first?.cause.hasPrefix("health check 'never': ") == true)
             // The power was cut after the entry, and before the state.
             try path.replaceContents(with: before)
@@ -255,7 +252,7 @@ struct ChangedMindTests {
         _ = try agent.pin("1.01")
         #expect(try agent.update { _ in }.version == "1.1")
         _ = try agent.deny("1.001", reason: nil)
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(throws: UpdateAgentFault.self) { try agent.deny("1.00", reason: nil) }
         _ = try agent.allow("1.1")
         let bad = [try ImageVersion("1.01")]
@@ -272,7 +269,7 @@ struct ChangedMindTests {
         let agent = try host.agent()
         try agent.reconcile()
         #expect(try failure { _ = try agent.update { _ in } }.code == .busy)
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        try host.set(.good, of: "1.1")
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
         #expect(try agent.history().contains { $0.kind == .proved && $0.version == "1.1" })

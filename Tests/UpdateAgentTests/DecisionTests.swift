@@ -12,43 +12,6 @@ import UpdateAgent
 
 @Suite("Decisions")
 struct DecisionTests {
-    struct Row: Sendable {
-        var running: String
-        var boot: String
-        var entry: BootEntryName.Standing?
-        var hasReport = false
-        var outcome: BootReconciliation
-    }
-
-    @Test(
-        "what a boot says of the version that was to be tried",
-        arguments: [
-            Row(running: "2", boot: "new", entry: .trying(left: 2, done: 1), outcome: .proving),
-            Row(running: "2", boot: "new", entry: .bad(done: 3), outcome: .proving),
-            Row(running: "2", boot: "new", entry: nil, outcome: .proving),
-            Row(running: "1", boot: "old", entry: .trying(left: 3, done: 0), outcome: .waiting),
-            Row(running: "1", boot: "old", entry: nil, outcome: .waiting),
-            Row(running: "1", boot: "new", entry: nil, outcome: .interrupted),
-            Row(running: "1", boot: "new", entry: .bad(done: 3), outcome: .failed),
-            Row(running: "1", boot: "new", entry: .bad(done: 0), outcome: .interrupted),
-            Row(running: "1", boot: "new", entry: .good, outcome: .superseded),
-            Row(running: "1", boot: "new", entry: .trying(left: 3, done: 0), outcome: .untried),
-            Row(running: "1", boot: "new", entry: .trying(left: 2, done: 1), outcome: .untried),
-            Row(running: "1", boot: "new", entry: .trying(left: 2, done: 1), hasReport: true, outcome: .failed),
-            Row(running: "0", boot: "new", entry: .bad(done: 3), outcome: .failed),
-        ])
-    func table(_ row: Row) {
-        let pending = PendingActivation(version: "2", previous: "1", tries: 3, bootIdentifier: "old")
-        #expect(
-            BootReconciliation.decide(
-                pending: pending, running: row.running, bootIdentifier: row.boot, entry: row.entry,
-                hasFailureReport: row.hasReport) == row.outcome)
-        #expect(
-            BootReconciliation.decide(
-                pending: nil, running: row.running, bootIdentifier: row.boot, entry: row.entry,
-                hasFailureReport: row.hasReport) == .nothing)
-    }
-
     @Test("a host takes what its pin, its denials and the releases' own conditions leave, and says why")
     func conditions() async throws {
         let directory = try TemporaryDirectory()
@@ -120,19 +83,134 @@ struct DecisionTests {
 @Suite("The agent's files")
 struct AgentFilesTests {
     @Test(
-        "damaged state is put aside and told of, and the host goes on",
-        arguments: ["", "{", "[]", "{\"format\": 2}", "\u{0}"])
+        "damaged state is put aside and told of, the host goes on, and what its operator decided is kept",
+        arguments: ["", "{", "[]", "{\"format\": \"1\"}", "\u{0}"])
     func damagedState(_ text: String) async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let path = host.directory.appending("var/lib/ballast")
+        let first = try host.agent()
+        _ = try first.pin("1.1")
+        _ = try first.deny("1.2", reason: "it is bad")
+        try path.appending("state.json").replaceContents(with: text)
+        let agent = try host.agent()
+        try agent.reconcile()
+        let event = try #require(try agent.history().first)
+        #expect(event.detail.hasPrefix("the agent's state was damaged and is in "))
+        #expect(event.detail.hasSuffix("/state.json.damaged; its pin and denials are kept"))
+        let status = try agent.status()
+        #expect(status.lastError?.hasPrefix(event.detail) == true)
+        #expect(status.pinned == "1.1")
+        #expect(status.denied.map(\.version) == ["1.2"])
+        #expect(status.denied.map(\.cause) == ["it is bad"])
+        #expect(try path.appending("state.json.damaged").text() == text)
+        #expect(try agent.update { _ in }.outcome == .staged)
+        // Nor does it take both files.
+        for file in ["state.json", "decisions.json"] { try path.appending(file).replaceContents(with: "") }
+        #expect(try host.agent().status().pinned == nil)
+    }
+
+    @Test("a state that was removed keeps pins and denials")
+    func removedState() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let path = host.directory.appending("var/lib/ballast/state.json")
+        _ = try host.agent().pin("1.1")
+        try path.removeTree()
+        #expect(try host.agent().status().pinned == "1.1")
+        _ = try host.agent().unpin()
+        try path.removeTree()
+        #expect(try host.agent().status().pinned == nil)
+    }
+
+    private static let directory = FilePath(#filePath).removingLastComponent()
+
+    /// What a newer agent may leave to this one: members, states, events and a format that nobody here knows.
+    private static let newer = """
+        {
+          "format": 7,
+          "state": {"name": "soft-rebooting", "version": "1.1", "since": 5},
+          "pinned": "1.1",
+          "denied": [
+            {"version": "1.3", "cause": "it is bad", "time": "2026-01-01T00:00:00Z", "by": "an operator"},
+            {"version": "1.4"}, {"release": "1.5"}
+          ],
+          "good": ["1.0"],
+          "history": [
+            {"time": "2026-01-01T00:00:00Z", "kind": "sang", "version": "1.0", "detail": "a song", "verses": 3},
+            {"kind": "unheard of"}
+          ],
+          "pending": {
+            "version": "1.1", "sequence": 3, "previous": "1.0", "tries": 3, "boot_id": "boot 0", "kexec": true
+          },
+          "failed": {"what": "is that"},
+          "windows": [{"from": "22:00"}]
+        }
+        """
+
+    @Test("what a newer agent has written is used as far as it is understood, and all of it is written back")
+    func newerState() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let path = host.directory.appending("var/lib/ballast")
+        try path.makeDirectories()
+        try path.appending("state.json").replaceContents(with: Self.newer)
+        let agent = try host.agent()
+        let status = try agent.status()
+        #expect(status.pinned == "1.1")
+        #expect(status.denied.map(\.version) == ["1.3", "1.4"])
+        #expect(status.phase.name == "soft-rebooting")
+        #expect(status.lastError?.contains("what this agent does not understand, which is kept") == true)
+        #expect(try agent.history().map(\.kind.rawValue) == ["sang"])
+        _ = try agent.deny("1.6", reason: nil)
+        func members(_ value: JSONValue) throws -> [String: JSONValue] {
+            guard case .object(let members) = value else { throw UpdateAgentFault(.invalid, "no object") }
+            return members
+        }
+        var before = try members(try JSONValue(parsing: Array(Self.newer.utf8), source: "before"))
+        var after = try members(
+            try JSONValue(parsing: try path.appending("state.json").contents(), source: "after"))
+        // What is added comes last, what is not understood comes first, and nothing is lost.
+        for key in ["denied", "history"] {
+            guard case .array(let old)? = before.removeValue(forKey: key),
+                case .array(let new)? = after.removeValue(forKey: key)
+            else { throw UpdateAgentFault(.invalid, "no array '\(key)'") }
+            for element in old {
+                let isKept = try new.contains { candidate in
+                    // A denial of which only the version is known gets the rest.
+                    try members(candidate).merging(members(element)) { $1 } == members(candidate)
+                }
+                #expect(isKept, "\(element)")
+            }
+            #expect(new.count == old.count + 1)
+        }
+        guard case .object(let pending)? = after.removeValue(forKey: "pending"),
+            case .object(let known)? = before.removeValue(forKey: "pending")
+        else { throw UpdateAgentFault(.invalid, "nothing is pending") }
+        #expect(known.merging(["missed_boots": 0]) { $1 } == pending)
+        #expect(after == before)
+    }
+
+    @Test(
+        "the state of each agent so far is read without a loss", arguments: ["0.1.0 updated", "0.1.0 rolled back"])
+    func earlierStates(_ name: String) async throws {
+        let file = Self.directory.appending("States").appending(name.replacing(" ", with: "-") + ".json")
+        let text = try file.text()
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         let path = host.directory.appending("var/lib/ballast")
         try path.makeDirectories()
         try path.appending("state.json").replaceContents(with: text)
         let agent = try host.agent()
+        let status = try agent.status()
+        #expect(status.lastError == nil)
+        let isUpdated = name.hasSuffix("updated")
+        #expect(status.pinned == (isUpdated ? "1.1" : nil))
+        #expect(status.denied.map(\.version) == (isUpdated ? ["9.9"] : ["9.9", "1.1"]))
+        #expect(try agent.history().count > 2)
         try agent.reconcile()
-        #expect(try agent.history().first?.detail.hasPrefix("the agent's state was damaged") == true)
-        #expect(try path.appending("state.json.damaged").text() == text)
-        #expect(try agent.update { _ in }.outcome == .staged)
+        #expect(try agent.status().denied.map(\.version) == status.denied.map(\.version))
+        #expect(!path.appending("state.json.damaged").exists)
     }
 
     @Test("state survives a restart as it was, and its history does not grow without end")
@@ -169,11 +247,29 @@ struct AgentFilesTests {
         #expect(merged.settings.interval == 60)
         #expect(merged.settings.jitter == image.jitter)
         #expect(merged.settings.tries == image.tries)
-        for text in ["{\"chanel\": \"beta\"}", "{\"boot\": {\"tries\": 0}}", "{", "{\"repository\": \"ftp://x\"}"] {
+        for text in ["{", "[]", "\u{0}"] {
             try file.replaceContents(with: text)
             let broken = try AgentSettings.load(paths)
             #expect(broken.settings == image)
             #expect(broken.problem?.contains("are without effect") == true)
+        }
+        // One that cannot be used takes none of the others with it.
+        for (text, word) in [
+            ("\"chanel\": \"beta\"", "unknown member 'chanel'"),
+            ("\"boot\": {\"tries\": 0}", "boot.tries: 0 is outside"),
+            ("\"repository\": \"ftp://x\"", "repository: expected an address"),
+            (
+                "\"poll\": {\"interval_seconds\": 61, \"jitter_seconds\": -1, \"often\": 1}",
+                "poll: unknown member 'often'"
+            ),
+        ] {
+            try file.replaceContents(with: "{\"channel\": \"beta\", \(text)}")
+            let settings = try AgentSettings.load(paths)
+            #expect(settings.problem?.contains(word) == true, "\(text): \(settings.problem ?? "")")
+            #expect(settings.settings.channel == "beta")
+            #expect(settings.settings.tries == image.tries)
+            #expect(settings.settings.jitter == image.jitter)
+            #expect(settings.settings.interval == (text.contains("poll") ? 61 : image.interval))
         }
         try file.replaceContents(with: "{\"repository\": null}")
         #expect(try AgentSettings.load(paths).settings.repository == nil)

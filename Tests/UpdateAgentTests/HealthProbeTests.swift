@@ -25,8 +25,7 @@ struct HealthProbeTests {
             paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.0"), bootIdentifier: "",
             identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
             bootFiles: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            bootCounter: { nil },
-            reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
+            countedEntry: { nil }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
         return try await onOwnThread { HealthRunner(settings: settings, host: machine).run { _ in } }
     }
 

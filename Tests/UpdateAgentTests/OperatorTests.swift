@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 import Fault
 import FileIO
 import JSON
@@ -19,8 +20,6 @@ struct OperatorTests {
         try host.boot()
         return (host, repository, try host.prove())
     }
-
-    private func names(_ host: TestHost) throws -> [String] { try host.machine.bootFiles.names().sorted() }
 
     @Test("a rollback survives a restart of the agent before its reboot")
     func rollbackOverRestart() async throws {
@@ -50,13 +49,13 @@ struct OperatorTests {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
         _ = try agent.rollback(reboot: false)
-        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
         // The state is durable, and what came after it is not.
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        try host.removeFirstEntry()
         #expect(try host.boot() == "1.1")
         let after = try host.agent()
         try after.reconcile()
-        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
         #expect(try host.boot() == "1.0")
     }
 
@@ -77,7 +76,7 @@ struct OperatorTests {
         try back.reconcile()
         #expect(try back.status().phase == .rolledBack(version: "1.0", cause: "it did not prove itself"))
         #expect(try back.status().denied.map(\.version) == ["1.0"])
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         #expect(try back.history().last?.detail == "the rollback to 1.0 failed; 1.1 stays and is allowed again")
         #expect(try back.update { _ in }.version == "1.2")
     }
@@ -89,7 +88,7 @@ struct OperatorTests {
         try host.boot()
         let back = try host.prove()
         _ = try back.allow("1.1")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         return (host, back)
     }
 
@@ -103,7 +102,7 @@ struct OperatorTests {
         let again = try host.agent()
         try again.reconcile()
         #expect(try again.status().denied.map(\.version) == ["1.1"])
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0-3.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0-3"])
         #expect(try host.boot() == "1.0")
     }
 
@@ -119,7 +118,7 @@ struct OperatorTests {
         let newer = [try ImageVersion("1.1")]
         try await repository.publish(try UpdateTests.newest.get()) { $0.revokes = newer }
         #expect(try back.check().available == "1.2")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(try host.boot() == "1.0")
     }
 
@@ -134,7 +133,7 @@ struct OperatorTests {
             #expect(host.state.withLock { $0.reboots } == tries)
         }
         #expect(try host.boot() == "1.1")
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
+        #expect(try host.order() == ["1.1", "1.0", "1.0+0-3"])
         #expect(try host.failHealth().hasPrefix("degraded"))
     }
 
@@ -151,13 +150,11 @@ struct OperatorTests {
         }
         #expect(try host.boot() == "1.1")
         try host.agent().reconcile()
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
-        for left in [2, 1] {
-            #expect(try host.boot() == "1.1")
-            #expect(try names(host).last == "box_1.1+\(left)-\(3 - left).efi")
-            #expect(try host.failHealth().hasPrefix("rebooting"))
-        }
+        // It has had two of its tries.
+        #expect(try host.order() == ["1.1+1-2", "1.0+0"])
+        #expect(try host.failHealth().hasPrefix("rebooting"))
         #expect(try host.boot() == "1.1")
+        #expect(try host.order() == ["1.1+0-3", "1.0+0"])
         let degraded = "degraded; no other version would be better, so the host stays up: health check 'never': "
         #expect(try host.failHealth().hasPrefix(degraded))
         let agent = try host.agent()
@@ -165,7 +162,7 @@ struct OperatorTests {
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
         try expectUpdateWaits(host, "1.2", from: "1.1")
-        #expect(try names(host) == ["box_1.1.efi", "box_1.2+3.efi"])
+        #expect(try host.order() == ["1.2+3", "1.1"])
         #expect(try host.boot() == "1.2")
     }
 
@@ -187,23 +184,26 @@ struct OperatorTests {
         #expect(try host.boot() == "1.1")
         _ = try host.agent().rollback(reboot: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
-        #expect(try host.boot() == "1.1")
+        for _ in 0..<2 {
+            #expect(try host.boot() == "1.1")
+            #expect(try host.failHealth().hasPrefix("rebooting"))
+        }
+        // Nothing has tries any more, and this one was good once.
+        #expect(try host.boot() == "1.0")
         #expect(try host.failHealth().hasPrefix("degraded"))
         let agent = try host.agent()
         try agent.reconcile()
-        // What was said of this boot holds, though there are tries again.
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+3.efi"])
         #expect(try host.failHealth().hasPrefix("degraded"))
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try agent.update { _ in }.version == "1.2")
-        try expectUpdateWaits(host, "1.2", from: "1.1")
+        try expectUpdateWaits(host, "1.2", from: "1.0")
     }
 
     @Test("a version that never comes to its health checks is updated from once the loader has no better one")
     func hangsForEver() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 3, done: 0), of: "1.0")
+        try host.set(.trying(left: 3, done: 0), of: "1.0")
         for _ in 0..<3 {
             #expect(try host.boot() == "1.0")
             try host.agent().reconcile()
@@ -220,7 +220,7 @@ struct OperatorTests {
     func unseenEntries() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 3, done: 0), of: "1.0")
+        try host.set(.trying(left: 3, done: 0), of: "1.0")
         var said: [String] = []
         for _ in 0..<5 {
             #expect(try host.boot() == "1.0")
@@ -255,7 +255,7 @@ struct OperatorTests {
         try lock.makeDirectories()
         #expect(try host.failHealth().hasPrefix("rebooting"))
         #expect(try host.boot() == "1.1")
-        #expect(try names(host) == ["box_1.0+0-3.efi", "box_1.1+0-1.efi"])
+        #expect(try host.order() == ["1.1", "1.0", "1.0+0-3"])
         #expect(try host.failHealth().hasPrefix("degraded"))
     }
 
@@ -263,7 +263,7 @@ struct OperatorTests {
     func failsFromTheBeginning() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 2, done: 0), of: "1.0")
+        try host.set(.trying(left: 2, done: 0), of: "1.0")
         #expect(try host.boot() == "1.0")
         try host.agent().reconcile()
         #expect(try host.agent().status().phase == .proving(version: "1.0"))
@@ -295,11 +295,10 @@ struct OperatorTests {
         _ = try host.agent().update { _ in }
         for _ in 0..<3 { #expect(try host.boot() == "1.1") }
         for done in 4...10 {
-            let counter = BootEntryName.Standing.bad(done: done)
-            try BootEntries(host.machine.bootFiles, product: "box").setStanding(counter, of: "1.1")
+            try host.set(.bad(done: done), of: "1.1")
             host.state.withLock { state in
                 state.boots += 1
-                state.counter = counter
+                state.counted = state.counted?.with(.bad(done: done))
             }
             #expect(try host.failHealth().hasPrefix(done < 10 ? "rebooting" : "degraded"))
         }
@@ -309,13 +308,13 @@ struct OperatorTests {
     func putRight() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.trying(left: 1, done: 0), of: "1.0")
+        try host.set(.trying(left: 1, done: 0), of: "1.0")
         #expect(try host.boot() == "1.0")
         // Its checks still run.
         #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
         #expect(try host.failHealth().hasPrefix("degraded"))
         #expect(try host.prove().status().phase == .good(version: "1.0"))
-        #expect(try names(host) == ["box_1.0.efi"])
+        #expect(try host.order() == ["1.0"])
     }
 
     @Test("a power cut during a denial leaves no version that is denied and boots all the same")
@@ -333,6 +332,83 @@ struct OperatorTests {
         #expect(try host.boot() == "1.0")
     }
 
+    /// A boot partition on which nothing new fits, or that cannot be written at all.
+    private struct FullPartition: BootFiles {
+        let files: any BootFiles
+        var isReadOnly = false
+
+        func names(in directory: String) throws(BootControlFault) -> [String] { try files.names(in: directory) }
+        func size(of path: String) throws(BootControlFault) -> Int64 { try files.size(of: path) }
+        func read(_ path: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(BootControlFault) {
+            try files.read(path, body)
+        }
+        func availableSpace() throws(BootControlFault) -> Int64 { 0 }
+        func create(_ path: String) throws(BootControlFault) -> any BootFileWriter {
+            throw BootControlFault(isReadOnly ? .inputOutput : .noSpace, "the boot partition is full")
+        }
+        func remove(_ path: String) throws(BootControlFault) {
+            guard !isReadOnly else { throw BootControlFault(.inputOutput, "the boot partition is read-only") }
+            try files.remove(path)
+        }
+        func flush() throws(BootControlFault) { try files.flush() }
+    }
+
+    @Test("on a boot partition that cannot be written nothing is said to be taken back that still boots")
+    func readOnlyPartition() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, agent) = try await updated(in: directory.path)
+        var present = try host.present()
+        let files = host.machine.bootFiles
+        present.bootFiles = { () throws(BootControlFault) in FullPartition(files: files, isReadOnly: true) }
+        let stuck = Agent(settings: try host.settings(), host: present, source: nil)
+        _ = try agent.rollback(reboot: false)
+        #expect(throws: UpdateAgentFault.self) { try stuck.allow("1.1") }
+        #expect(
+            try stuck.status().phase == .waiting(version: "1.0", reason: "rolled back; it starts with the next reboot"))
+        _ = try agent.allow("1.1")
+        try await repository.publish(try UpdateTests.newest.get())
+        _ = try agent.update { _ in }
+        #expect(throws: UpdateAgentFault.self) { try stuck.pin("1.1") }
+        #expect(throws: UpdateAgentFault.self) { try stuck.deny("1.2", reason: nil) }
+        #expect(try stuck.status().pinned == nil)
+        // What does not wait for its boot is denied all the same, and the status says what is wrong.
+        _ = try stuck.deny("1.3", reason: nil)
+        #expect(try stuck.status().denied.map(\.version) == ["1.3"])
+    }
+
+    @Test("after a rollback the host stays on its target, also where what was left is allowed during the trial")
+    func allowedDuringTrial() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _, agent) = try await updated(in: directory.path)
+        _ = try agent.rollback(reboot: false)
+        #expect(try host.boot() == "1.0")
+        _ = try host.agent().allow("1.1")
+        _ = try host.prove()
+        #expect(try host.order() == ["1.0", "1.1"])
+        #expect(try host.boot() == "1.0")
+    }
+
+    @Test("on a full boot partition a version that is denied does not boot, and a rollback says that it is full")
+    func fullPartition() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository, _) = try await updated(in: directory.path)
+        var present = try host.present()
+        let files = host.machine.bootFiles
+        present.bootFiles = { () throws(BootControlFault) in FullPartition(files: files) }
+        let full = Agent(settings: try host.settings(), host: present, source: nil)
+        let fault = #expect(throws: UpdateAgentFault.self) { try full.rollback(reboot: false) }
+        #expect(fault?.code == .noSpace)
+        // Nothing of it stays.
+        #expect(try full.status().denied.isEmpty)
+        #expect(try full.history().last?.detail == "the host could not be made to go back to it")
+        #expect(try full.status().phase == .good(version: "1.1"))
+        try await repository.publish(try UpdateTests.newest.get())
+        _ = try host.agent().update { _ in }
+        #expect(try host.order() == ["1.2+3", "1.1"])
+        _ = try full.deny("1.2", reason: nil)
+        #expect(try host.order() == ["1.1"])
+    }
+
     @Test("a rollback to a newer version that proves itself leaves the older one for good")
     func forwardRollback() async throws {
         let directory = try TemporaryDirectory()
@@ -340,7 +416,7 @@ struct OperatorTests {
         _ = try back.rollback(reboot: false)
         #expect(try host.boot() == "1.1")
         #expect(try host.prove().status().denied.map(\.version) == ["1.0"])
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
     }
 
     @Test("a rollback to a newer version that is taken back leaves the older one running")
@@ -361,13 +437,11 @@ struct OperatorTests {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
         _ = try agent.rollback(reboot: false)
-        let entries = BootEntries(host.machine.bootFiles, product: "box")
-        try entries.setStanding(.good, of: "1.1")
         _ = try host.agent().recordGood()
-        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
-        try entries.setStanding(.good, of: "1.1")
+        #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
+        try host.removeFirstEntry()
         _ = try agent.reboot()
-        #expect(try names(host) == ["box_1.0+3.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
     }
 
     @Test("a version without tries that somebody chose at the boot menu is a whole way back before it is updated from")
@@ -375,13 +449,13 @@ struct OperatorTests {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
         _ = try agent.deny("1.0", reason: nil)
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         host.choose("1.0")
         try await repository.publish(try UpdateTests.newest.get())
         let chosen = try host.agent()
         try chosen.reconcile()
         #expect(try chosen.update { _ in }.version == "1.2")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.2+3.efi"])
+        #expect(try host.order() == ["1.2+3", "1.0"])
         for _ in 0..<3 { #expect(try host.boot() == "1.2") }
         #expect(try host.boot() == "1.0")
     }
@@ -465,7 +539,7 @@ struct OperatorTests {
         host.source.faults.withLock { $0.onRefresh = { _ = try? agent.deny("1.1", reason: "it is bad") } }
         #expect(try agent.check().available == nil)
         #expect(try agent.status().phase == .idle)
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         host.source.faults.withLock { $0.onRefresh = {} }
         // The host is not stuck in waiting for a version that does not come.
         try await repository.publish(try UpdateTests.newest.get())
@@ -481,9 +555,9 @@ struct OperatorTests {
         let agent = try host.agent()
         try agent.reconcile()
         _ = try agent.deny("1.0", reason: "too old")
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+2-1.efi"])
+        #expect(try host.order() == ["1.1+2-1", "1.0"])
         _ = try host.prove()
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
     }
 
     @Test("a version that is revoked is neither taken nor booted nor gone back to")
@@ -492,7 +566,7 @@ struct OperatorTests {
         let (host, repository) = try await UpdateTests.prepare(in: directory.path)
         let agent = try host.agent()
         _ = try agent.update { _ in }
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+3", "1.0"])
         // By a release that is older than it, in another channel.
         let bad = [try ImageVersion("1.1")]
         try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { options in
@@ -501,7 +575,7 @@ struct OperatorTests {
         }
         #expect(try agent.check().text == "nothing to do: 1.1 is revoked by 1.0.1")
         #expect(try agent.status().phase == .idle)
-        #expect(try names(host) == ["box_1.0.efi", "box_1.1+0.efi"])
+        #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(try host.boot() == "1.0")
         #expect(try agent.history().last?.detail == "it is revoked by 1.0.1 and does not boot")
     }
@@ -527,7 +601,7 @@ struct OperatorTests {
         let old = [try ImageVersion("1.0")]
         try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { $0.revokes = old }
         _ = try agent.check()
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         #expect(
             try agent.history().last?.detail == "it is revoked by 1.0.1: the rollback to it is given up, and 1.1 stays")
         #expect(try agent.status().denied.map(\.version) == ["1.1"])
@@ -535,7 +609,7 @@ struct OperatorTests {
         #expect(try host.boot() == "1.1")
         let after = try host.agent()
         try after.reconcile()
-        #expect(try names(host) == ["box_1.0+0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0+0"])
         // What comes after it is taken as ever.
         try await repository.publish(try UpdateTests.newest.get())
         #expect(try after.update { _ in }.version == "1.2")
@@ -566,7 +640,7 @@ struct TrialEndTests {
         let agent = try host.agent()
         try agent.reconcile()
         #expect(try agent.recordGood() == "1.1 has proved itself")
-        #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0"])
         var broken = try host.present()
         broken.running = try ImageVersion("1.2")
         broken.bootFiles = { () throws(BootControlFault) in
@@ -592,7 +666,7 @@ struct TrialEndTests {
         #expect(try runner.handleFailure(report).hasPrefix("rebooting"))
         #expect(host.state.withLock { $0.reboots } == 1)
         // The loader's variable says "counted" until the next boot.
-        try BootEntries(host.machine.bootFiles, product: "box").setStanding(.good, of: "1.1")
+        try host.set(.good, of: "1.1")
         #expect(try runner.handleFailure(report).hasPrefix("degraded"))
         #expect(host.state.withLock { $0.reboots } == 1)
     }

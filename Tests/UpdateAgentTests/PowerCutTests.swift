@@ -1,4 +1,5 @@
 import BootControl
+import BootLoader
 import Cryptography
 import Dispatch
 import Fault
@@ -32,18 +33,23 @@ struct PowerCutTests {
         guard media.slots[0] == before.slots[0], media.roots[0] == before.roots[0],
             media.verities[0] == before.verities[0]
         else { return "the running slot was touched" }
-        let entries = media.files.keys.compactMap { BootEntryName(fileName: $0) }
-        guard media.files["box_1.0.efi"] == before.files["box_1.0.efi"] else { return "the running kernel was touched" }
-        guard entries.count(where: { $0.version == "1.0" }) == 1 else { return "the running version has two entries" }
+        let entries = media.bootOrder
+        guard let running = entries.first(where: { $0.name.version == "1.0" }), running.name.standing == .good else {
+            return "the running version has no good entry"
+        }
+        let kernel = running.kernel.description
+        guard media.files[kernel] == before.files[kernel] else { return "the running kernel was touched" }
         let isUntouched =
             media.slots == before.slots && media.roots == before.roots && media.verities == before.verities
-        if entries.contains(where: { $0.version == "1.1" }), !isUntouched {
+        if entries.contains(where: { $0.name.version == "1.1" }), !isUntouched {
             return "the slot changed, and the entry of what it held is still there"
         }
-        let ofNew = entries.filter { $0.version == new.version }
+        let ofNew = entries.filter { $0.name.version == new.version }
         guard let entry = ofNew.first else { return nil }
         guard ofNew.count == 1 else { return "the new version has two entries" }
-        guard media.files[entry.description] == new.kernel else { return "the new entry is not the whole kernel" }
+        guard media.files[entry.kernel.description] == new.kernel else {
+            return "the new entry is not the whole kernel"
+        }
         let halves = DerivedHalves(new.tree.rootHash)
         guard media.slots[1].label == "box_\(new.version)", media.slots[1].rootUUID == halves.root,
             media.slots[1].verityUUID == halves.verity
@@ -215,9 +221,8 @@ struct PowerCutTests {
                 guard isDenied.load(ordering: .acquiring) else { return }
                 let media = [(SimulatedMachine.Loss.all, UInt64(0)), (.none, 0)] + (0..<8).map { (.some, $0) }
                 for (loss, seed) in media {
-                    let names = machine.bootFilesAfterCut(loss, seed: seed)
-                    let boots = names.compactMap { BootEntryName(fileName: $0) }.filter { name in
-                        if case .bad = name.standing { false } else { name.version == "1.1" }
+                    let boots = machine.bootOrderAfterCut(loss, seed: seed).filter { entry in
+                        !entry.isBad && entry.name.version == "1.1"
                     }
                     guard !boots.isEmpty else { continue }
                     flaws.withLock { $0.append("\(refusal) at \(position), and a cut after \(step) boots \(boots)") }
@@ -262,7 +267,7 @@ struct PowerCutTests {
             }
             let (from, target) = way.isForward ? ("1.0", "1.1") : ("1.1", "1.0")
             // The loader took it once as the last resort: the hard case.
-            try BootEntries(machine.bootFiles, product: "box").setStanding(.bad(done: 2), of: target)
+            try host.set(.bad(done: 2), of: target)
             machine.cut(at: position)
             let wasCut = (try? agent.rollback(reboot: false)) == nil
             machine.powerCycle(way.loss, seed: UInt64(position))
@@ -308,7 +313,7 @@ struct PowerCutTests {
             let agent = try host.agent()
             try agent.reconcile()
             #expect(try agent.status().denied.map(\.version) == ["1.1"])
-            #expect(machine.media.files["box_1.1+0-3.efi"] != nil)
+            #expect(try host.order() == ["1.0", "1.1+0-3"])
             _ = try agent.allow("1.1")
             machine.cut(at: position)
             let outcome = try? agent.update { _ in }.outcome

@@ -1,5 +1,6 @@
 import BlockDevice
 import BootControl
+import BootLoader
 import Cryptography
 import Fault
 import Synchronization
@@ -13,6 +14,21 @@ final class SimulatedMachine: TestMachine {
         var roots: [[UInt8]]
         var verities: [[UInt8]]
         var files: [String: [UInt8]]
+
+        /// What the loader finds, in its order: it reads an entry and passes over one whose kernel image is not there.
+        var bootOrder: [BootEntry] {
+            files.compactMap { path, bytes -> BootEntry? in
+                guard path.hasPrefix(BootEntryName.directory + "/"),
+                    let name = BootEntryName(fileName: String(path.dropFirst(BootEntryName.directory.utf8.count + 1))),
+                    let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+                        .first(where: { $0.hasPrefix("efi /") }),
+                    files[String(line.dropFirst(5))] != nil
+                else { return nil }
+                let file = line.split(separator: "/").last.map { String($0) } ?? ""
+                return BootEntry(
+                    name: name, fileName: name.description, kernel: KernelName(product: "box", fileName: file))
+            }.sorted { $0.comesBefore($1) }
+        }
     }
 
     /// What becomes of writes that were not flushed.
@@ -58,7 +74,7 @@ final class SimulatedMachine: TestMachine {
             slots: [slot(0, "box_\(image.version)"), slot(1, Slot.emptyLabel)],
             roots: [filled(image.bytes, slotSize), filled([], slotSize)],
             verities: [filled(image.tree.hashDevice(), veritySize), filled([], veritySize)],
-            files: ["box_\(image.version).efi": image.kernel])
+            files: [image.entry.path: image.entry.bytes, image.kernelName.description: image.kernel])
         let halves = DerivedHalves(image.tree.rootHash)
         media.slots[0].rootUUID = halves.root
         media.slots[0].verityUUID = halves.verity
@@ -96,15 +112,15 @@ final class SimulatedMachine: TestMachine {
         }
     }
 
-    /// The names of the boot files among them.
-    func bootFilesAfterCut(_ loss: Loss, seed: UInt64) -> [String] {
+    /// What the loader finds then, in its order.
+    func bootOrderAfterCut(_ loss: Loss, seed: UInt64) -> [BootEntry] {
         state.withLock { state in
             // The slots, which are large, stay out of it.
             var media = Media(slots: [], roots: [], verities: [], files: state.durable.files)
             for change in Self.survivors(of: state.pending, loss, seed: seed) where change.medium != .disk {
                 change.apply(&media)
             }
-            return Array(media.files.keys)
+            return media.bootOrder
         }
     }
 
@@ -248,7 +264,13 @@ final class SimulatedMachine: TestMachine {
             guard machine.write(medium, apply) else { throw BootControlFault(.inputOutput, "power cut") }
         }
 
-        func names() throws(BootControlFault) -> [String] { machine.state.withLock { Array($0.current.files.keys) } }
+        func names(in directory: String) throws(BootControlFault) -> [String] {
+            machine.state.withLock { state in
+                guard !directory.isEmpty else { return state.current.files.keys.filter { !$0.contains("/") } }
+                return state.current.files.keys.filter { $0.hasPrefix(directory + "/") }
+                    .map { String($0.dropFirst(directory.utf8.count + 1)) }
+            }
+        }
 
         func size(of name: String) throws(BootControlFault) -> Int64 {
             Int64(machine.state.withLock { $0.current.files[name]?.count ?? 0 })
@@ -264,12 +286,6 @@ final class SimulatedMachine: TestMachine {
         func create(_ name: String) throws(BootControlFault) -> any BootFileWriter {
             try write(.files) { $0.files[name] = [] }
             return Writer(machine: machine, name: name)
-        }
-
-        func rename(_ name: String, to other: String) throws(BootControlFault) {
-            try write(.files) { media in
-                if let bytes = media.files.removeValue(forKey: name) { media.files[other] = bytes }
-            }
         }
 
         func remove(_ name: String) throws(BootControlFault) {

@@ -1,5 +1,6 @@
 import BlockDevice
 import BootControl
+import BootLoader
 import Cryptography
 import Fault
 import FileIO
@@ -18,6 +19,21 @@ protocol TestMachine: Sendable {
     var bootFiles: any BootFiles { get }
 }
 
+extension TestMachine {
+    /// What the loader tries, in its order: versions with their counters, such as `1.1+3`.
+    func order() throws -> [String] {
+        try BootEntries(bootFiles, product: "box").list().map { entry in
+            switch entry.name.standing {
+            case .good: entry.name.version
+            case .trying(let left, 0): "\(entry.name.version)+\(left)"
+            case .trying(let left, let done): "\(entry.name.version)+\(left)-\(done)"
+            case .bad(0): "\(entry.name.version)+0"
+            case .bad(let done): "\(entry.name.version)+0-\(done)"
+            }
+        }
+    }
+}
+
 /// A disk image with a real GPT, and a directory for the boot partition.
 struct FileMachine: TestMachine {
     static let mebibyte: Int64 = 1 << 20
@@ -28,9 +44,12 @@ struct FileMachine: TestMachine {
     /// Slot a holds `image`, which is good.
     init(in directory: FilePath, running image: TestImage, slotSize: Int64 = 4 * mebibyte) throws {
         disk = directory.appending("disk")
-        boot = directory.appending("efi/EFI/Linux")
-        try boot.makeDirectories()
-        try boot.appending("box_\(image.version).efi").replaceContents(with: image.kernel)
+        boot = directory.appending("efi")
+        for directory in [BootEntryName.directory, KernelName.directory(product: "box")] {
+            try boot.pushing(FilePath(directory)).makeDirectories()
+        }
+        try boot.pushing(FilePath(image.entry.path)).replaceContents(with: image.entry.bytes)
+        try boot.pushing(FilePath(image.kernelName.description)).replaceContents(with: image.kernel)
         let mebibyte = Self.mebibyte
         let file = try OpenFile(disk, .readWrite, options: [.create])
         try file.resize(to: 4 * mebibyte + 2 * (slotSize + mebibyte))
@@ -70,8 +89,8 @@ final class TestHost: Sendable {
     struct State {
         var running: String
         var boots = 0
-        var isCounted = false
-        var counter: BootEntryName.Standing?
+        /// The entry that was booted, if it is counted.
+        var counted: BootEntryName?
         var reboots = 0
         var now = TestRepository.now
     }
@@ -116,7 +135,9 @@ final class TestHost: Sendable {
             paths: HostPaths(prefix: directory), running: try ImageVersion(running), bootIdentifier: "boot \(boots)",
             identifier: "machine", slots: { () throws(BootControlFault) in try machine.slots(running: hash) },
             bootFiles: { () throws(BootControlFault) in machine.bootFiles },
-            bootCounter: { [weak self] in self?.state.withLock { $0.isCounted ? $0.counter ?? .bad(done: 0) : nil } },
+            countedEntry: { [weak self] in
+                self?.state.withLock { state in state.counted.map { CountedEntry(name: $0) } }
+            },
             reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
             journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
             now: { [weak self] in self?.state.withLock { $0.now } ?? TestRepository.now }, random: { _ in 0 })
@@ -137,39 +158,56 @@ final class TestHost: Sendable {
     /// - Returns: the version that runs then.
     @discardableResult
     func boot() throws -> String {
-        let entries = try BootEntries(machine.bootFiles, product: "box").list()
-        func isBad(_ entry: BootEntry) -> Bool { if case .bad = entry.name.standing { true } else { false } }
-        let order = entries.sorted { left, right in
-            isBad(left) != isBad(right)
-                ? isBad(right) : ImageVersion.compare(left.name.version, right.name.version) > 0
+        guard let chosen = try BootEntries(machine.bootFiles, product: "box").list().first else {
+            throw UpdateAgentFault(.notFound, "nothing boots")
         }
-        guard let chosen = order.first else { throw UpdateAgentFault(.notFound, "nothing boots") }
-        var isCounted = false
         let next: BootEntryName.Standing? =
             switch chosen.name.standing {
             case .trying(let left, let done) where left > 1: .trying(left: left - 1, done: done + 1)
             case .trying(_, let done), .bad(let done): .bad(done: done + 1)
             case .good: nil
             }
-        if let next {
-            try BootEntries(machine.bootFiles, product: "box").setStanding(next, of: chosen.name.version)
-            isCounted = true
-        }
+        if let next { try rename(chosen, next) }
         state.withLock { state in
             state.running = chosen.name.version
             state.boots += 1
-            state.isCounted = isCounted
-            state.counter = next
+            state.counted = next.map { chosen.name.with($0) }
         }
         return chosen.name.version
     }
+
+    /// What the loader and systemd-bless-boot do.
+    private func rename(_ entry: BootEntry, _ standing: BootEntryName.Standing) throws {
+        let entries = BootEntries(machine.bootFiles, product: "box")
+        try entries.add(entry.name.with(standing), kernel: entry.kernel)
+        if entry.name.standing != standing { try entries.remove([entry.fileName]) }
+    }
+
+    /// Gives the first entry of `version` another counter, as somebody with a shell would.
+    func set(_ standing: BootEntryName.Standing, of version: String) throws {
+        let entries = try BootEntries(machine.bootFiles, product: "box").list()
+        guard let entry = entries.first(where: { $0.name.version == version }) else {
+            throw UpdateAgentFault(.notFound, "\(version) has no entry")
+        }
+        try rename(entry, standing)
+    }
+
+    /// A power cut has lost what was written last.
+    func removeFirstEntry() throws {
+        let entries = BootEntries(machine.bootFiles, product: "box")
+        guard let first = try entries.list().first else { return }
+        try entries.remove([first.fileName])
+    }
+
+    /// What the loader tries, in its order: versions with their counters, such as `1.1+3`.
+    func order() throws -> [String] { try machine.order() }
 
     /// Somebody takes `version` at the boot menu, whose entry is not counted.
     func choose(_ version: String) {
         state.withLock { state in
             state.running = version
             state.boots += 1
-            state.isCounted = false
+            state.counted = nil
         }
     }
 
@@ -182,12 +220,10 @@ final class TestHost: Sendable {
         return try runner.handleFailure(runner.run { _ in })
     }
 
-    /// What systemd-bless-boot and ballast-good.service do.
+    /// What ballast-good.service does. That the loader has counted this boot stays so.
     func prove() throws -> Agent {
         let agent = try agent()
         try agent.reconcile()
-        try BootEntries(machine.bootFiles, product: "box").setStanding(.good, of: running)
-        state.withLock { $0.isCounted = false }
         _ = try agent.recordGood()
         return agent
     }

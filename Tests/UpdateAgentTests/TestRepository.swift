@@ -1,3 +1,4 @@
+import BootLoader
 import Command
 import Cryptography
 import Fault
@@ -22,6 +23,13 @@ struct TestImage: Sendable {
     let tree: VerityTree
     /// The root hash.
     var hash: SHA256Digest { tree.rootHash }
+    /// Where a boot partition has its kernel image.
+    var kernelName: KernelName { KernelName(product: "box", version: version, digest: SHA256Digest(of: kernel)) }
+    /// Its entry on a host that was installed with it, which has proved itself.
+    var entry: (path: String, bytes: [UInt8]) {
+        let name = BootEntryName(product: "box", sequence: 1, version: version, standing: .good)
+        return ("\(BootEntryName.directory)/\(name)", Array(BootEntryText.make(name, kernel: kernelName).utf8))
+    }
 
     init(version: String, blocks: Int = 640) throws {
         self.version = version

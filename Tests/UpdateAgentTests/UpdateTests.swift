@@ -1,5 +1,6 @@
 import BlockDevice
 import BootControl
+import BootLoader
 import Cryptography
 import Fault
 import FileIO
@@ -64,7 +65,7 @@ struct UpdateTests {
         let written = try contents(host, of: "1.1", count: (image.bytes.count, image.tree.hashDeviceSize))
         #expect(written.root == image.bytes)
         #expect(written.verity == image.tree.hashDevice())
-        #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+3", "1.0"])
         let status = try agent.status()
         #expect(status.phase == .waiting(version: "1.1", reason: "it starts with the next reboot"))
         #expect(status.other == OtherSlot(name: "b", version: "1.1", standing: .activated))
@@ -77,7 +78,7 @@ struct UpdateTests {
         let after = try host.prove()
         #expect(try after.status().phase == .good(version: "1.1"))
         #expect(try after.history().map(\.kind) == [.staged, .proved])
-        #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1.efi"])
+        #expect(try host.order() == ["1.1", "1.0"])
         #expect(try after.check().text == "nothing to do: 1.1 is the newest in channel 'stable'")
     }
 
@@ -89,7 +90,7 @@ struct UpdateTests {
         // Three boots that hang, then the loader takes the other one.
         for left in ["+2-1", "+1-2", "+0-3"] {
             #expect(try host.boot() == "1.1")
-            #expect(try host.machine.bootFiles.names().contains("box_1.1\(left).efi"))
+            #expect(try host.order().contains("1.1\(left)"))
         }
         #expect(try host.boot() == "1.0")
         let agent = try host.agent()
@@ -134,7 +135,7 @@ struct UpdateTests {
         #expect(try agent.status().denied.first?.cause == report.cause)
         #expect(try host.directory.appending("var/lib/ballast/journal/1.1.log").text() == "what the unit said\n")
         // A version that has no tries to lose stays up.
-        host.state.withLock { $0.isCounted = false }
+        host.state.withLock { $0.counted = nil }
         #expect(try runner.handleFailure(report).hasPrefix("degraded"))
         #expect(host.state.withLock { $0.reboots } == 1)
     }
@@ -209,7 +210,7 @@ struct UpdateTests {
         #expect(
             unproven?.message
                 == "there is nothing good to go back to: slot b holds 1.1, which has not proved itself here")
-        #expect(try host.machine.bootFiles.names().sorted() == ["box_1.0.efi", "box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+3", "1.0"])
         #expect(host.state.withLock { $0.reboots } == 0)
         #expect(try agent.status().denied.isEmpty)
     }
@@ -271,11 +272,11 @@ struct UpdateTests {
         let (host, repository) = try await Self.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
         try await repository.publish(try Self.newest.get())
-        try host.machine.bootFiles.remove("box_1.0.efi")
+        try host.machine.bootFiles.remove(try Self.old.get().kernelName.description)
         let agent = try host.agent()
         let fault = #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
         #expect(fault?.code == .storage)
-        #expect(try host.machine.bootFiles.names() == ["box_1.1+3.efi"])
+        #expect(try host.order() == ["1.1+3"])
     }
 
     @Test("a reboot policy of 'immediate' reboots once everything is in place")

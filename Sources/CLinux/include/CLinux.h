@@ -41,6 +41,11 @@ int ballast_event_descriptor(void);
 // syncfs(2): returns when the whole file system of `descriptor` is on the medium; 0 or -1 with errno.
 int ballast_sync_file_system(int descriptor);
 
+// memfd_create(2) with MFD_CLOEXEC: an empty file in memory. A descriptor or -1 with errno.
+int ballast_memory_file(const char *name);
+// dup3(2) with O_CLOEXEC: `target` becomes what `descriptor` is. `target` or -1 with errno.
+int ballast_replace_descriptor(int descriptor, int target);
+
 // pipe2(2) with O_CLOEXEC, so that no other child inherits the ends; 0 or -1 with errno.
 int ballast_pipe(int ends[2]);
 

@@ -1,0 +1,200 @@
+import BootLoader
+import Fault
+import JSON
+import Release
+import Trust
+
+// The schema of state.json. Agents of all versions read each other's files, since a host goes back to an older one and forward again:
+//
+// - `format` is 1. A member never changes its meaning or shape; what is new has a new name. Should that ever be impossible, `format`
+//   rises, and an older agent still takes what it understands.
+// - What an agent does not understand, it keeps and writes back: members, elements of arrays, states' names, kinds of events.
+
+extension AgentState {
+    private static let format = 1
+
+    /// Reads the state, whatever agent wrote it.
+    ///
+    /// - Throws: where it is no JSON object with a `format`, and nothing of it can be used.
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        _ = try cursor.field("format").integer(in: 1...Int.max)
+        var reader = MemberReader(try cursor.members())
+        phase = reader.take("state") { value throws(JSONFault) in try AgentPhase(parsing: value) } ?? .idle
+        pinned = reader.take("pinned") { value throws(JSONFault) in try value.string() }
+        denied = reader.takeAll("denied") { value throws(JSONFault) in try DeniedVersion(parsing: value) }
+        for event in reader.takeAll("history", { value throws(JSONFault) in try HistoryEvent(parsing: value) }) {
+            record(event)
+        }
+        for version in reader.takeAll("good", { value throws(JSONFault) in try value.string() }) { addGood(version) }
+        pending = reader.take("pending") { value throws(JSONFault) in try PendingActivation(parsing: value) }
+        rollback = reader.take("rollback") { value throws(JSONFault) in try PendingRollback(parsing: value) }
+        failed = reader.take("failed") { value throws(JSONFault) in
+            FailedVersion(version: try value.field("version").string(), cause: try value.field("cause").string())
+        }
+        failedBoot = reader.take("failed_boot") { value throws(JSONFault) in try value.string() }
+        unproved = reader.takeAll("unproved") { value throws(JSONFault) in try value.string() }
+        let pairs = reader.takeAll("revoked") { value throws(JSONFault) in
+            (try value.field("version").string(), try value.field("by").string())
+        }
+        revoked = Dictionary(pairs, uniquingKeysWith: { $1 })
+        lastCheck = reader.take("last_check") { value throws(JSONFault) in try AgentText.time(value) }
+        reason = reader.take("reason") { value throws(JSONFault) in try value.string() }
+        lastError = reader.take("last_error") { value throws(JSONFault) in try value.string() }
+        bootProblem = reader.take("boot_problem") { value throws(JSONFault) in try value.string() }
+        extra = reader.rest
+        extraElements = reader.restElements
+        readProblem = reader.problem
+    }
+
+    /// Pins, denials and revocations: what a host must not forget, in the same schema.
+    var decisions: JSONValue {
+        guard case .object(let all) = json else { return .null }
+        let kept: Set<String> = ["format", "pinned", "denied", "revoked"]
+        return .object(all.filter { kept.contains($0.key) })
+    }
+
+    /// The state, with what other agents have added to it.
+    var json: JSONValue {
+        func elements(_ key: String, _ known: [JSONValue]) -> JSONValue { .array((extraElements[key] ?? []) + known) }
+        var members = extra
+        if members["format"] == nil { members["format"] = .integer(Int64(Self.format)) }
+        members["state"] = phase.json
+        members["denied"] = elements("denied", denied.map(\.json))
+        members["history"] = elements("history", history.map(\.json))
+        members["good"] = elements("good", good.map { .string($0) })
+        func set(_ key: String, _ value: JSONValue?) { if let value { members[key] = value } }
+        set("pinned", pinned.map { .string($0) })
+        set("last_check", lastCheck.map { .string($0.description) })
+        set("reason", reason.map { .string($0) })
+        set("last_error", lastError.map { .string($0) })
+        set("boot_problem", bootProblem.map { .string($0) })
+        set("pending", pending?.json)
+        set("rollback", rollback?.json)
+        set("failed", failed.map { ["version": .string($0.version), "cause": .string($0.cause)] })
+        set("failed_boot", failedBoot.map { .string($0) })
+        if !unproved.isEmpty || extraElements["unproved"] != nil {
+            members["unproved"] = elements("unproved", unproved.map { .string($0) })
+        }
+        if !revoked.isEmpty || extraElements["revoked"] != nil {
+            members["revoked"] = elements(
+                "revoked",
+                revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
+        }
+        return .object(members)
+    }
+}
+
+extension PendingActivation {
+    private static let known: Set<String> = ["version", "sequence", "previous", "tries", "boot_id", "missed_boots"]
+
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        self.init(
+            version: try cursor.field("version").string(), sequence: try AgentText.sequence(cursor),
+            previous: try cursor.field("previous").string(),
+            tries: try cursor.field("tries").integer(in: 1...AgentSettings.triesLimit),
+            bootIdentifier: try cursor.field("boot_id").string())
+        missedBoots = try cursor.optional("missed_boots")?.integer(in: 0...1000) ?? 0
+        extra = try cursor.strangers(Self.known)
+    }
+
+    var json: JSONValue {
+        .object(
+            extra.merging([
+                "version": .string(version), "sequence": .integer(Int64(sequence)), "previous": .string(previous),
+                "tries": .integer(Int64(tries)), "boot_id": .string(bootIdentifier),
+                "missed_boots": .integer(Int64(missedBoots)),
+            ]) { $1 })
+    }
+}
+
+extension PendingRollback {
+    private static let known: Set<String> = ["target", "from", "sequence"]
+
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        self.init(
+            target: try cursor.field("target").string(), from: try cursor.field("from").string(),
+            sequence: try AgentText.sequence(cursor))
+        extra = try cursor.strangers(Self.known)
+    }
+
+    var json: JSONValue {
+        .object(
+            extra.merging([
+                "target": .string(target), "from": .string(from), "sequence": .integer(Int64(sequence)),
+            ]) { $1 })
+    }
+}
+
+extension DeniedVersion {
+    private static let known: Set<String> = ["version", "cause", "time"]
+
+    /// A denial counts also where nothing but its version can be read.
+    init(parsing cursor: JSONCursor) throws(JSONFault) {
+        self.init(
+            version: try cursor.field("version").string(),
+            cause: (try? cursor.optional("cause")?.string()) ?? "its cause is not known",
+            time: (try? cursor.optional("time").map { value throws(JSONFault) in try AgentText.time(value) })
+                ?? UTCTime(seconds: 0))
+        extra = try cursor.strangers(Self.known)
+    }
+}
+
+/// Takes the members of an object one by one, and has the rest.
+struct MemberReader {
+    private(set) var rest: [String: JSONValue]
+    private(set) var restElements: [String: [JSONValue]] = [:]
+    private var cursors: [String: JSONCursor]
+    private var faults: [JSONFault] = []
+
+    init(_ members: [(key: String, value: JSONCursor)]) {
+        cursors = Dictionary(members.map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
+        rest = cursors.mapValues(\.value)
+    }
+
+    /// What could not be read, in words.
+    var problem: String? {
+        guard let first = faults.first else { return nil }
+        let more = faults.count > 1 ? ", and \(faults.count - 1) more" : ""
+        return "the state has what this agent does not understand, which is kept: \(first)\(more)"
+    }
+
+    /// The member `key`, or nil where there is none or it cannot be read.
+    mutating func take<Value>(_ key: String, _ body: (JSONCursor) throws(JSONFault) -> Value) -> Value? {
+        guard let cursor = cursors[key], cursor.value != .null else {
+            rest[key] = nil
+            return nil
+        }
+        do throws(JSONFault) {
+            let value = try body(cursor)
+            rest[key] = nil
+            return value
+        } catch {
+            faults.append(error)
+            return nil
+        }
+    }
+
+    /// Those elements of the array `key` that can be read.
+    mutating func takeAll<Value>(_ key: String, _ body: (JSONCursor) throws(JSONFault) -> Value) -> [Value] {
+        guard let elements = take(key, { value throws(JSONFault) in try value.elements(atMost: 10_000) }) else {
+            return []
+        }
+        var values: [Value] = []
+        for element in elements {
+            do throws(JSONFault) { values.append(try body(element)) } catch {
+                faults.append(error)
+                restElements[key, default: []].append(element.value)
+            }
+        }
+        return values
+    }
+}
+
+extension JSONCursor {
+    /// The members of an object that are not `known`.
+    func strangers(_ known: Set<String>) throws(JSONFault) -> [String: JSONValue] {
+        var strangers: [String: JSONValue] = [:]
+        for (key, cursor) in try members() where !known.contains(key) { strangers[key] = cursor.value }
+        return strangers
+    }
+}

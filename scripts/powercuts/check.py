@@ -1,0 +1,264 @@
+"""Makes the disk as each cut leaves it, and lets the host come up from there."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import random
+import time
+
+from powercuts import blocklog, fat, loader, prepare
+from powercuts.uml import UserModeLinux
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent.parent
+# The most seconds that one boot may take, on the slowest machine that is worth it.
+JOB_LIMIT = 600
+
+# Until nothing changes any more, a host may boot this often: an update, or three tries of a version and the way back.
+BOOT_LIMIT = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """After how many operations, and which of the writes that no flush has followed are on the medium: indices, and those of which
+    only the first or the last sectors are."""
+    position: int
+    kept: tuple
+    torn: tuple
+    kind: str
+
+
+def cuts(log, sampled, seed=0):
+    """All cuts: after each write; at each flush with each pending write lost alone, all lost, each kept alone; and torn ones.
+
+    Of a run of writes into a slot, which differ in nothing that matters, every `sampled`th is taken.
+    """
+    slots = [prepare.LAYOUT[name] for name in ("root-a", "verity-a", "root-b", "verity-b")]
+
+    def is_slot(write):
+        return any(offset << 20 <= write.offset < offset + size << 20 for offset, size in slots)
+    taken = random.Random(seed)
+    pending, found = [], []
+
+    def take(index):
+        return not is_slot(log.operations[index]) or taken.randrange(sampled) == 0
+    for index, operation in enumerate(log.operations):
+        if isinstance(operation, blocklog.Flush):
+            everything = tuple(pending)
+            if len(pending) > 1:
+                found.append(Cut(index, (), (), "all lost"))
+                for one in pending:
+                    if take(one):
+                        found.append(Cut(index, tuple(i for i in everything if i != one), (), "one lost"))
+                        found.append(Cut(index, (one,), (), "one kept"))
+            for one in pending:
+                sectors = log.operations[one].length // blocklog.SECTOR
+                if sectors > 1 and take(one):
+                    for part in ("first", "last"):
+                        found.append(Cut(index, tuple(i for i in everything if i < one), ((one, part),), "torn"))
+            pending = []
+            continue
+        if operation.durable:
+            # It is on the medium as soon as it is done, which says nothing of those before it.
+            found.append(Cut(index + 1, (), (), "all lost"))
+        else:
+            pending.append(index)
+        if take(index):
+            found.append(Cut(index + 1, tuple(pending), (), "after a write"))
+    return found
+
+
+class Disk:
+    """The disk at any operation of the log, going forward."""
+
+    def __init__(self, base, log):
+        self.log, self.durable, self.position = log, bytearray(base), 0
+        self.pending = []
+
+    def advance(self, position):
+        while self.position < position:
+            operation = self.log.operations[self.position]
+            if isinstance(operation, blocklog.Flush):
+                for index in self.pending:
+                    self.apply(self.durable, index)
+                self.pending = []
+            elif operation.durable:
+                self.apply(self.durable, self.position)
+            else:
+                self.pending.append(self.position)
+            self.position += 1
+
+    def apply(self, disk, index, part=None):
+        write = self.log.operations[index]
+        data = self.log.bytes(write)
+        begin, end = 0, len(data)
+        if part == "first":
+            end = (len(data) // blocklog.SECTOR + 1) // 2 * blocklog.SECTOR
+        elif part == "last":
+            begin = (len(data) // blocklog.SECTOR) // 2 * blocklog.SECTOR
+        disk[write.offset + begin:write.offset + end] = data[begin:end]
+
+    def after(self, cut):
+        self.advance(cut.position)
+        disk = bytearray(self.durable)
+        for index in cut.kept:
+            self.apply(disk, index)
+        for index, part in cut.torn:
+            self.apply(disk, index, part)
+        return disk
+
+
+class Lost(Exception):
+    """A host that nobody can reach would be lost."""
+
+
+class Machine:
+    """User-mode Linux that boots disks, one job after another: see boots.py."""
+
+    def __init__(self, work, number):
+        self.directory, self.jobs = work / f"machine-{number}", 0
+        self.directory.mkdir(exist_ok=True)
+        for old in self.directory.iterdir():
+            old.unlink()
+        self.process = UserModeLinux(
+            work, f"machine-{number}",
+            f"env PYTHONPATH={REPOSITORY}/scripts python3 -m powercuts.boots {work} {self.directory}")
+
+    def boot(self, disk, **job):
+        """Boots `disk`, and has it changed as the host changes it. Returns the disk and what the job says."""
+        self.jobs += 1
+        # A name that was never seen there: its kernel keeps what it has read of a file.
+        file = self.directory / f"disk-{self.jobs}"
+        file.write_bytes(disk)
+        new = self.directory / "job.new"
+        new.write_text(json.dumps(job | {"disk": str(file)}))
+        new.rename(self.directory / f"job-{self.jobs}")
+        answer, deadline = self.directory / f"answer-{self.jobs}", time.monotonic() + JOB_LIMIT
+        while not answer.exists():
+            if self.process.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"user-mode Linux does not answer; see {self.process.log}")
+            time.sleep(0.005)
+        disk = bytearray(file.read_bytes())
+        result = json.loads(answer.read_text())
+        for path in (file, answer):
+            path.unlink()
+        if "error" in result:
+            raise Lost(f"a program failed: {result['error']}")
+        return disk, result
+
+    def end(self):
+        (self.directory / f"job-{self.jobs + 1}").write_text("null")
+        self.process.wait(JOB_LIMIT)
+
+
+class Checker:
+    def __init__(self, work, number):
+        self.scene = json.loads((work / "scene.json").read_text())
+        self.log = blocklog.Log(work / "log")
+        self.marks = [json.loads(line) for line in (work / "marks.jsonl").read_text().splitlines()]
+        for mark in self.marks:
+            mark["position"] = self.log.position(mark["log"])
+        self.releases = self.scene["releases"]
+        self.kernels = {release["kernel"]: version for version, release in self.releases.items()}
+        self.slots = {}
+        for version, release in self.releases.items():
+            directory = pathlib.Path(release["directory"])
+            self.slots[version] = ((directory / "image").read_bytes(), (directory / "hashes").read_bytes())
+        self.machine = Machine(work, number)
+
+    def promises(self, position):
+        """What the operator was told last before, and what comes next: the host may be in between."""
+        def promise(marks):
+            known = {"denied": [], "pinned": None}
+            for mark in marks:
+                known |= {key: mark[key] for key in known if key in mark}
+            return known
+        count = sum(mark["position"] <= position for mark in self.marks)
+        may_deny = {mark["may_deny"] for mark in self.marks[:count + 1] if "may_deny" in mark}
+        return promise(self.marks[:count]), promise(self.marks[:count + 1]), may_deny
+
+    def chosen(self, disk):
+        """What boots: its entry and version. It is whole, or the host is lost."""
+        table = loader.partitions(disk)
+        if not table:
+            raise Lost("neither partition table is whole")
+        by_type = {}
+        for partition in table:
+            by_type.setdefault(partition.type, []).append(partition)
+        try:
+            entries = loader.entries(fat.Fat(disk, by_type[loader.ESP][0].offset))
+        except (KeyError, ValueError) as error:
+            raise Lost(f"the boot partition cannot be read: {error}")
+        if not entries:
+            raise Lost("there is no boot entry")
+        entry = entries[0]
+        kernel = fat.Fat(disk, by_type[loader.ESP][0].offset).read(entry.kernel)
+        version = self.kernels.get(hashlib.sha256(kernel or b"").hexdigest())
+        if not version:
+            raise Lost(f"the kernel image of {entry.path} is not whole")
+        for wanted, kind, content in zip(prepare.halves(self.releases[version]["root_hash"]),
+                                         (loader.ROOT, loader.VERITY), self.slots[version]):
+            slot = [p for p in by_type.get(kind, []) if p.uuid == wanted]
+            if len(slot) != 1:
+                raise Lost(f"{len(slot)} partitions have the root hash of {version}, which {entry.path} boots")
+            if disk[slot[0].offset:slot[0].offset + len(content)] != content:
+                raise Lost(f"the slot of {version}, which {entry.path} boots, is not whole")
+        return entry, version
+
+    @staticmethod
+    def check_decisions(known, before, after, may_deny):
+        for key in ("pinned", "denied"):
+            if known[key] in (before[key], after[key]):
+                continue
+            if key == "denied" and set(known[key]) - may_deny in (set(before[key]) - may_deny, set(after[key]) - may_deny):
+                continue
+            raise Lost(f"'{key}' is {known[key]}, expected {before[key]} or {after[key]}")
+
+    def check(self, disk, cut):
+        """Lets the host come up until nothing changes any more. Returns the versions that it booted."""
+        expected = self.promises(cut.position)
+        loader.repair(disk)
+        entry, version = self.chosen(disk)
+        booted, known = [], None
+        for number in range(BOOT_LIMIT):
+            counted = entry.counted()
+            booted.append(version)
+            disk, known = self.machine.boot(
+                disk, version=version, entry=entry.path, counted=f"{entry.directory}/{counted}" if counted else None)
+            if number == 0:
+                self.check_decisions(known, *expected)
+                if version in expected[0]["denied"] and version in expected[1]["denied"]:
+                    raise Lost(f"it boots {version}, which was denied before and is denied after")
+            elif version in denied:
+                raise Lost(f"it boots {version}, which is denied")
+            denied = known["denied"]
+            last = version
+            entry, version = self.chosen(disk)
+            if version == last and entry.left is None:
+                break
+        else:
+            raise Lost(f"it does not come to rest: {booted}")
+        wanted = "1.0" if "1.1" in known["denied"] or known["pinned"] not in (None, "1.1") else "1.1"
+        if version != wanted:
+            raise Lost(f"it ends with {version}, expected {wanted}, after {booted}; decided: {known}")
+        return booted
+
+
+def worker(work, number, workers, sampled, limit):
+    """Tries every `workers`th cut, and writes what came of each."""
+    checker = Checker(work, number)
+    disk = Disk((work / "base").read_bytes(), checker.log)
+    todo = list(enumerate(cuts(checker.log, sampled)))
+    if limit and len(todo) > limit:
+        todo = sorted(random.Random(1).sample(todo, limit), key=lambda item: item[0])
+    with open(work / f"results-{number}.jsonl", "w") as results:
+        for position, (identity, cut) in enumerate(todo):
+            if position % workers != number:
+                continue
+            result = {"number": identity, "position": cut.position, "kind": cut.kind}
+            try:
+                result["booted"] = checker.check(disk.after(cut), cut)
+            except Lost as error:
+                result["lost"] = str(error)
+            print(json.dumps(result), file=results, flush=True)
+    checker.machine.end()

@@ -1,0 +1,46 @@
+"""docs/reliability.md: what was tried, and what came of it."""
+
+import collections
+import json
+
+KINDS = {
+    "after a write": "everything up to this write is on the medium",
+    "all lost": "nothing since the last flush is",
+    "one lost": "all writes since the last flush are but one",
+    "one kept": "one write since the last flush is, and no other",
+    "torn": "of one write only the first sectors are, or only the last"}
+
+
+def phases(work, log):
+    """Where each part of the host's life ends: (position, what)."""
+    marks = [json.loads(line) for line in (work / "marks.jsonl").read_text().splitlines()]
+    return [(log.position(mark["log"]), mark["what"]) for mark in marks]
+
+
+def text(work, log, results):
+    ends = phases(work, log)
+
+    def phase(position):
+        return next((what for end, what in ends if position <= end), ends[-1][1])
+    order = list(dict.fromkeys(what for _, what in ends))
+    by_phase = collections.Counter(phase(result["position"]) for result in results)
+    lost = [result for result in results if "lost" in result]
+    lost_by_phase = collections.Counter(phase(result["position"]) for result in lost)
+    by_kind = collections.Counter(result["kind"] for result in results)
+    lost_by_kind = collections.Counter(result["kind"] for result in lost)
+    booted = collections.Counter(" → ".join(result["booted"]) for result in results if "booted" in result)
+    lines = [
+        "# Power cuts", "",
+        "Written by `scripts/power-cuts --report docs/reliability.md`. A host's disk (GPT, FAT, both slots, and ext4 on /var) is behind",
+        "QEMU's blklogwrites driver while the host lives: UEFI firmware and systemd-boot in QEMU, a kernel's own FAT and ext4 and the",
+        "agent in user-mode Linux. Then the disk is made as a cut would leave it, and for each such disk a model of firmware and loader",
+        "says what boots; its kernel image and its slot are compared byte by byte; the host comes up with real mounts, its agent goes",
+        "on, and pins, denials and the version that it ends with are compared with what its operator was told.", "",
+        f"**{len(results)} cuts tried, {len(lost)} hosts lost.**", "", "| what of the last writes is on the medium | cuts | hosts lost |",
+        "|---|---:|---:|"]
+    lines += [f"| {KINDS[kind]} | {by_kind[kind]} | {lost_by_kind[kind]} |" for kind in KINDS]
+    lines += ["", "| until | cuts | hosts lost |", "|---|---:|---:|"]
+    lines += [f"| {what} | {by_phase[what]} | {lost_by_phase[what]} |" for what in order if by_phase[what]]
+    lines += ["", "| what booted, one after another | cuts |", "|---|---:|"]
+    lines += [f"| {what} | {count} |" for what, count in booted.most_common()]
+    return "\n".join(lines) + "\n"
