@@ -13,7 +13,10 @@ def decisions():
     """What the agent keeps of what was decided."""
     path = ROOT / "var/lib/ballast/state.json"
     state = json.loads(path.read_text()) if path.exists() else {}
-    return {"denied": [item["version"] for item in state.get("denied", [])], "pinned": state.get("pinned")}
+    return {
+        "denied": [item["version"] for item in state.get("denied", [])], "pinned": state.get("pinned"),
+        # The way back from a rollback that waits: denied, and still better than nothing.
+        "left": state.get("rollback", {}).get("from")}
 
 
 def boot(host, job):
