@@ -99,8 +99,10 @@ struct StateFile: Sendable {
         state.record(event)
         state.lastError = "\(event.detail): \(problem)"
         state.fit(Self.byteLimit)
-        // A copy, so that no power cut leaves neither.
-        try aside.replaceContents(with: (try? path.contents(limit: 2 * Self.byteLimit)) ?? [])
+        // A copy, so that no power cut leaves neither; what is too large for one keeps its file.
+        do throws(FileIOFault) { try aside.replaceContents(with: path.contents(limit: 2 * Self.byteLimit)) } catch {
+            try path.rename(to: aside)
+        }
         try path.replaceContents(with: state.json.text(inlineDepth: 2))
         return state
     }

@@ -110,6 +110,29 @@ struct AgentFilesTests {
         #expect(try host.agent().status().pinned == nil)
     }
 
+    @Test("a state that is far too large is put aside whole")
+    func largeState() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let path = host.directory.appending("var/lib/ballast")
+        _ = try host.agent().pin("1.1")
+        try path.appending("state.json").replaceContents(with: [UInt8](repeating: 0x20, count: 9 << 20))
+        #expect(try host.agent().status().pinned == "1.1")
+        #expect(try FileStatus(of: path.appending("state.json.damaged")).size == 9 << 20)
+    }
+
+    @Test("denials that cannot be understood in the one file are taken from the other")
+    func damagedDenials() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let path = host.directory.appending("var/lib/ballast/state.json")
+        _ = try host.agent().deny("1.1", reason: "it is bad")
+        try path.replaceContents(with: "{\"format\": 1, \"denied\": \"all\", \"pinned\": 5}")
+        #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+        #expect(try host.agent().update { _ in }.outcome == .nothing)
+        #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+    }
+
     @Test("a state that was removed keeps pins and denials")
     func removedState() async throws {
         let directory = try TemporaryDirectory()

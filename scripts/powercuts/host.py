@@ -123,7 +123,8 @@ class Host:
         while not record.exists() and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        if process.wait() != -signal.SIGKILL:
+            raise RuntimeError("the update ended before it could be killed")
 
     def bless(self, counted):
         """What takes the counter off an entry: the agent; before it did, systemd-bless-boot, by a rename and two flushes."""

@@ -61,7 +61,6 @@ def returned(host, mark):
     host.start_agent()
     host.status()
     mark("the host is back", denied=["9.9", "1.1"])
-    host.control("rollback", check=False)
 
 
 # Which version runs, whether it proves itself, and what happens then.

@@ -40,7 +40,7 @@ class UserModeLinux:
         if not program:
             sys.exit("there is no user-mode Linux; install the package 'user-mode-linux'")
         arguments = [program, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "ro", f"init={init}", "quiet",
-                     "con=null", f"con0=null,fd:1", f"umid={name}-{pathlib.Path(work).name}"]
+                     "con=null", "con0=null,fd:1", f"umid={name}-{pathlib.Path(work).name}"]
         if disk:
             # 2 is the number of block devices (Virtual I/O Device specification, 5).
             arguments.append(f"virtio_uml.device={disk}:2")
