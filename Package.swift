@@ -111,6 +111,7 @@ let package = Package(
         library("Serving", ["Fault", "FileIO", "CLinux", system, hummingbird]),
 
         // Host.
+        library("Fetching", ["Fault", "JSON", "FileIO", "CLinux", "Compression", "Transfer", system]),
         library(
             "BootControl",
             ["Fault", "FileIO", "BlockDevice", "PartitionTable", "BootLoader", "Cryptography", "CLinux", system]),
@@ -118,7 +119,7 @@ let package = Package(
         library(
             "UpdateAgent",
             [
-                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Command", "Cryptography", "Compression", "Transfer",
+                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Command", "Cryptography", "Transfer", "Fetching",
                 "BlockDevice", "PartitionTable", "Verity", "BootLoader", "Trust", "Release", "BootControl", system,
             ]),
 
@@ -133,7 +134,7 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "ballastd",
-            dependencies: ["Fault", "Terminal", "JSON", "Transfer", "UpdateAgent", "Control", system],
+            dependencies: ["Fault", "Terminal", "JSON", "Fetching", "UpdateAgent", "Control", system],
             swiftSettings: strict, linkerSettings: standalone),
         .executableTarget(
             name: "ballastctl",
@@ -142,7 +143,8 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         .target(
-            name: "TestSupport", dependencies: ["Fault", "FileIO", "FileTree", system], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Fault", "FileIO", "FileTree", "Compression", system],
+            path: "Tests/TestSupport",
             swiftSettings: strict),
         tests(
             "ImageTests",
@@ -181,13 +183,15 @@ let package = Package(
             [
                 "TestSupport",
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "PartitionTable", "Verity", "BlockDevice",
-                "BootLoader", "BootControl", "Transfer", "Trust", "Release", "Publishing", "Serving", "UpdateAgent",
-                system,
+                "BootLoader", "BootControl", "Compression", "Transfer", "Fetching", "Trust", "Release", "Publishing",
+                "Serving", "UpdateAgent", system,
             ]),
         tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
-        tests("ReleaseTests", ["Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
+        tests(
+            "ReleaseTests",
+            ["TestSupport", "Fault", "Command", "JSON", "Cryptography", "Compression", "Trust", "Release"]),
         tests("CryptographyTests", ["Fault", "FileIO", "Command", "Cryptography", system]),
-        tests("CompressionTests", ["Fault", "Command", "Compression"]),
+        tests("CompressionTests", ["TestSupport", "Fault", "Command", "Compression"]),
         tests("ControlTests", ["TestSupport", "Fault", "FileIO", "JSON", "Command", "Control", system]),
         tests("TransferTests", ["Fault", "FileIO", "Cryptography", "Transfer", system]),
     ]

@@ -14,15 +14,28 @@ struct AgentFiles {
     /// The settings, format 1.
     var settings: JSONValue {
         let update = manifest.update
+        let addresses = (update.url.map { [$0] } ?? []) + update.mirrors
         return [
             "format": 1, "product": .string(manifest.product), "architecture": .string(manifest.architecture.rawValue),
-            "repository": update.url.map { .string($0) } ?? .null, "channel": .string(update.channel),
+            "repository": .array(addresses.map { .string($0) }), "transfer": Self.transfer(update.transfer),
+            "channel": .string(update.channel),
             "poll": [
                 "interval_seconds": .integer(Int64(update.interval)), "jitter_seconds": .integer(Int64(update.jitter)),
             ],
             "reboot": .string(update.reboot.rawValue), "boot": ["tries": .integer(Int64(manifest.boot.tries))],
             "health": .array(manifest.health.map(Self.check)),
         ]
+    }
+
+    private static func transfer(_ transfer: Manifest.Transfer) -> JSONValue {
+        var members: [String: JSONValue] = ["no_proxy": .array(transfer.noProxy.map { .string($0) })]
+        let texts = [
+            "proxy": transfer.proxy, "ca_certificates": transfer.authorities,
+            "client_certificate": transfer.certificate, "client_key": transfer.key,
+        ]
+        for (name, text) in texts { if let text { members[name] = .string(text) } }
+        if let bandwidth = transfer.bandwidth { members["bytes_per_second"] = .integer(bandwidth) }
+        return .object(members)
     }
 
     private static func check(_ check: Manifest.HealthCheck) -> JSONValue {

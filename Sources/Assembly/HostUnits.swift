@@ -7,7 +7,7 @@ package enum HostUnits {
 
     /// Units that run on the host, whatever else the manifest enables.
     package static func enabled(for manifest: Manifest) -> [String] {
-        ["ballast-health.service", "ballast-good.service"]
+        ["ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service"]
             + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
     }
 
@@ -16,6 +16,9 @@ package enum HostUnits {
         let longestCheck = manifest.health.map(\.timeout).max() ?? 0
         return settings(for: manifest) + [
             ("usr/lib/systemd/system/ballastd.service", agent),
+            ("usr/lib/systemd/system/ballastd.socket", controlSocket),
+            ("usr/lib/systemd/system/ballast-fetch.socket", fetchSocket),
+            ("usr/lib/systemd/system/ballast-fetch@.service", fetchWorker),
             ("usr/lib/systemd/system/ballast-health.service", health),
             ("usr/lib/systemd/system/ballast-good.service", good),
             ("usr/lib/systemd/system/ballast-failed.service", failed),
@@ -35,17 +38,18 @@ package enum HostUnits {
     private static let agent = """
         [Unit]
         Description=Ballast update agent
-        After=network-online.target time-sync.target
-        Wants=network-online.target
+        # Not after the network: whoever asks what runs here is answered without one.
+        Requires=ballastd.socket
+        Wants=network-online.target ballast-fetch.socket
+        After=ballastd.socket ballast-fetch.socket
         RequiresMountsFor=/var/lib/ballast
 
         [Service]
         ExecStart=\(agentPath) serve
+        Sockets=ballastd.socket
         Restart=on-failure
         RestartSec=5s
         StateDirectory=ballast
-        RuntimeDirectory=ballast
-        RuntimeDirectoryMode=0755
         # It writes block devices and the ESP, and it asks systemd to reboot: nothing else.
         ProtectSystem=strict
         ReadWritePaths=-/efi -/boot
@@ -73,6 +77,79 @@ package enum HostUnits {
 
         [Install]
         WantedBy=multi-user.target
+
+        """
+
+    private static let controlSocket = """
+        [Unit]
+        Description=Control socket of the Ballast update agent
+
+        [Socket]
+        # Who may do what is decided by who calls: everybody gets an answer.
+        ListenStream=/run/ballast/io.ballast.Update
+        SocketMode=0666
+        DirectoryMode=0755
+        FileDescriptorName=varlink
+
+        [Install]
+        WantedBy=sockets.target
+
+        """
+
+    private static let fetchSocket = """
+        [Unit]
+        Description=Fetch workers of the Ballast update agent
+
+        [Socket]
+        ListenStream=/run/ballast/fetch
+        SocketMode=0600
+        DirectoryMode=0755
+        Accept=yes
+        MaxConnections=32
+
+        [Install]
+        WantedBy=sockets.target
+
+        """
+
+    // It reads what strangers write, TLS, HTTP and zstd, and has nothing that it could do harm with.
+    private static let fetchWorker = """
+        [Unit]
+        Description=Fetches for the Ballast update agent
+        CollectMode=inactive-or-failed
+
+        [Service]
+        ExecStart=\(agentPath) fetch
+        StandardInput=socket
+        StandardOutput=journal
+        StandardError=journal
+        DynamicUser=yes
+        UMask=0077
+        ProtectHome=yes
+        PrivateDevices=yes
+        PrivateUsers=yes
+        PrivateIPC=yes
+        ProtectKernelTunables=yes
+        ProtectKernelModules=yes
+        ProtectKernelLogs=yes
+        ProtectControlGroups=yes
+        ProtectClock=yes
+        ProtectHostname=yes
+        ProtectProc=invisible
+        ProcSubset=pid
+        RestrictNamespaces=yes
+        RestrictRealtime=yes
+        LockPersonality=yes
+        MemoryDenyWriteExecute=yes
+        SystemCallArchitectures=native
+        SystemCallFilter=@system-service
+        SystemCallFilter=~@privileged @resources @chown @keyring
+        # Names are looked up by netlink and UNIX sockets too.
+        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+        CapabilityBoundingSet=
+        DevicePolicy=closed
+        MemoryMax=128M
+        TasksMax=32
 
         """
 

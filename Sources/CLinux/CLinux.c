@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -120,4 +121,35 @@ int ballast_remove_attribute(int descriptor, const char *name) { return fremovex
 
 const void *ballast_find(const void *haystack, size_t size, const void *needle, size_t needle_size) {
     return memmem(haystack, size, needle, needle_size);
+}
+
+typedef int (*address_call)(int, const struct sockaddr *, socklen_t);
+
+// A stream socket for which `call`, bind(2) or connect(2), has taken the address `path`.
+static int unix_socket(const char *path, address_call call) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t count = strlen(path);
+    if (count >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, path, count);
+    int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -1;
+    if (call(descriptor, (struct sockaddr *)&address, sizeof address) == 0) return descriptor;
+    int problem = errno;
+    close(descriptor);
+    errno = problem;
+    return -1;
+}
+
+int ballast_connect_unix(const char *path) { return unix_socket(path, connect); }
+
+int ballast_listen_unix(const char *path) {
+    int descriptor = unix_socket(path, bind);
+    if (descriptor < 0 || listen(descriptor, SOMAXCONN) == 0) return descriptor;
+    int problem = errno;
+    close(descriptor);
+    errno = problem;
+    return -1;
 }

@@ -63,6 +63,7 @@ public enum UpdateInterface {
             reason: ?string,
             last_error: ?string,
             repository: ?string,
+            mirrors: []string,
             channel: string,
             agent: string
         )
@@ -92,8 +93,9 @@ public enum UpdateInterface {
         # What the host runs, what it is doing and why.
         method Status() -> (status: Status)
 
-        # Asks the repository. 'available' is the version that the host would take, null where there is none.
-        method Check() -> (
+        # Asks the repository. 'available' is the version that the host would take, null where there is none. Where the host is at
+        # something else, it waits for the end, or with 'wait' false ends with Busy.
+        method Check(wait: ?bool) -> (
             running: string,
             available: ?string,
             reason: string,
@@ -103,7 +105,8 @@ public enum UpdateInterface {
         )
 
         # Brings the newest version that the host may take into the other slot, and makes the next boot try it. With 'more',
-        # progress comes before the result. A caller that leaves does not end the update.
+        # progress comes before the result. Where the host is at that already, the answer is what that comes to. A caller that leaves does
+        # not end the update.
         method Update() -> (progress: ?Progress, result: ?UpdateResult)
 
         # Reboots the host.

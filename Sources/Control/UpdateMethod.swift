@@ -6,8 +6,8 @@ import JSON
 public enum UpdateMethod: Sendable, Hashable {
     /// What the host runs, what it is doing and why.
     case status
-    /// Ask the repository.
-    case check
+    /// Ask the repository, after the job that runs if `waits`.
+    case check(waits: Bool)
     /// Bring the newest version that the host may take.
     case update
     /// Reboot.
@@ -41,8 +41,8 @@ public enum UpdateMethod: Sendable, Hashable {
             try nothing()
             self = .status
         case "Check":
-            try nothing()
-            self = .check
+            try call.refuseParameters(except: ["wait"])
+            self = .check(waits: try call.optionalBool("wait") ?? true)
         case "Update":
             try nothing()
             self = .update

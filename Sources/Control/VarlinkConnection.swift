@@ -8,6 +8,20 @@ struct VarlinkConnection: Sendable {
     let service: any VarlinkService
     let information: ServiceInformation
     let limits: ServerLimits
+    /// Told when a call comes that has an answer, and when that is out.
+    let note: @Sendable (_ isAnswering: Bool) -> Void
+
+    init(
+        socket: Socket, caller: Caller, service: any VarlinkService, information: ServiceInformation,
+        limits: ServerLimits, note: @escaping @Sendable (Bool) -> Void = { _ in }
+    ) {
+        self.socket = socket
+        self.caller = caller
+        self.service = service
+        self.information = information
+        self.limits = limits
+        self.note = note
+    }
 
     /// Answers until the caller leaves, is silent for too long or breaks the protocol.
     func run() {
@@ -29,8 +43,11 @@ struct VarlinkConnection: Sendable {
     }
 
     private func answer(_ call: VarlinkCall, _ writer: MessageWriter) throws(ControlFault) {
+        note(true)
+        defer { note(false) }
         let request = VarlinkRequest(
-            call, from: caller, writer: writer, socket: socket, patience: limits.patience)
+            call, from: caller, writer: writer, socket: socket, patience: limits.patience
+        ) { note(false) }
         let reply: VarlinkReply
         do throws(VarlinkError) {
             reply = VarlinkReply(try result(of: request))

@@ -27,7 +27,7 @@ public struct ServerLimits: Sendable, Hashable {
 /// Answers Varlink calls on a unix socket, each connection on a thread of its own.
 public final class VarlinkServer: Sendable {
     private struct State {
-        var connections: [Int: (socket: Socket, user: UInt32)] = [:]
+        var connections: [Int: (socket: Socket, user: UInt32, isAnswering: Bool)] = [:]
         var nextNumber = 0
         var isStopped = false
     }
@@ -73,14 +73,18 @@ public final class VarlinkServer: Sendable {
         }
     }
 
-    /// Takes no more connections, ends those that there are, and waits a moment for their threads. A call that is being
-    /// worked on goes on; its answer has no reader.
-    public func stop() {
-        let sockets = state.withLock { state in
-            state.isStopped = true
-            return state.connections.values.map(\.socket)
-        }
+    /// Takes no more connections, ends those that there are, and waits a moment for their threads.
+    ///
+    /// - Parameter patience: how long calls that are being worked on may take to be answered. Those that take longer go on; their
+    ///   answers have no reader.
+    public func stop(answeringFor patience: Duration = .zero) {
+        state.withLock { $0.isStopped = true }
         wakeUp.raise()
+        let answered = ContinuousClock.now + patience
+        while state.withLock({ $0.connections.values.contains(where: \.isAnswering) }), ContinuousClock.now < answered {
+            _ = poll(nil, 0, 5)
+        }
+        let sockets = state.withLock { $0.connections.values.map(\.socket) }
         for socket in sockets { socket.shutDown() }
         let deadline = ContinuousClock.now + .seconds(2)
         while connectionCount > 0, ContinuousClock.now < deadline { _ = poll(nil, 0, 5) }
@@ -93,7 +97,10 @@ public final class VarlinkServer: Sendable {
         guard let caller = try? Caller(of: socket) else { return }
         guard let number = admit(socket, user: caller.user) else { return refuse(socket) }
         let connection = VarlinkConnection(
-            socket: socket, caller: caller, service: service, information: information, limits: limits)
+            socket: socket, caller: caller, service: service, information: information, limits: limits
+        ) { isAnswering in
+            self.state.withLock { $0.connections[number]?.isAnswering = isAnswering }
+        }
         do throws(ControlFault) {
             try DetachedThread.start {
                 connection.run()
@@ -119,7 +126,7 @@ public final class VarlinkServer: Sendable {
                 else { return nil }
             }
             state.nextNumber &+= 1
-            state.connections[state.nextNumber] = (socket, user)
+            state.connections[state.nextNumber] = (socket, user, false)
             return state.nextNumber
         }
     }

@@ -28,8 +28,14 @@ public final class VarlinkRequest: Sendable {
     /// How long the caller may leave an answer unread.
     private let patience: Duration
     private let isFinished = Mutex(false)
+    /// Told that the last answer will not come by itself.
+    private let onEndless: @Sendable () -> Void
 
-    init(_ call: VarlinkCall, from caller: Caller, writer: MessageWriter, socket: Socket, patience: Duration) {
+    init(
+        _ call: VarlinkCall, from caller: Caller, writer: MessageWriter, socket: Socket, patience: Duration,
+        onEndless: @escaping @Sendable () -> Void = {}
+    ) {
+        self.onEndless = onEndless
         self.patience = patience
         self.call = call
         self.caller = caller
@@ -48,6 +54,7 @@ public final class VarlinkRequest: Sendable {
 
     /// Sends what comes into `queue` until the caller has left.
     func forward(_ queue: NewsQueue) {
+        onEndless()
         while true {
             for news in queue.take() {
                 do throws(ControlFault) {

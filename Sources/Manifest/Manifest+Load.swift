@@ -98,7 +98,8 @@ extension Manifest {
         }
         let update = try root.below("update")
         self.update = Update(
-            url: update.optionalString("url"), channel: try update.string("channel"),
+            url: update.optionalString("url"), mirrors: update.strings("mirrors"),
+            transfer: try Self.transfer(update.below("transfer")), channel: try update.string("channel"),
             interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
             reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
         if self.update.url != nil, self.update.trustedRoot == nil {
@@ -107,6 +108,11 @@ extension Manifest {
                 at: update.node["url"]?.origin?.place,
                 remedy: "make the repository with 'ballast repo init', and name its root metadata")
         }
+        if self.update.url == nil, !self.update.mirrors.isEmpty {
+            throw ManifestFault(
+                .badValue, "'update.mirrors' is given without 'update.url'", at: update.node["mirrors"]?.origin?.place,
+                remedy: "name the repository's own address there")
+        }
         let boot = try root.below("boot")
         self.boot = Boot(
             tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"),
@@ -114,6 +120,20 @@ extension Manifest {
         digest = merged.digest
         self.source = source
         tree = merged.tree
+    }
+
+    private static func transfer(_ node: TypedNode) throws(ManifestFault) -> Transfer {
+        let (certificate, key) = (node.optionalString("client_certificate"), node.optionalString("client_key"))
+        guard (certificate == nil) == (key == nil) else {
+            throw ManifestFault(
+                .badValue, "'client_certificate' and 'client_key' belong together",
+                at: (node.node["client_certificate"] ?? node.node["client_key"])?.origin?.place,
+                remedy: "give both or neither")
+        }
+        return Transfer(
+            proxy: node.optionalString("proxy"), noProxy: node.strings("no_proxy"),
+            bandwidth: node.optional("bandwidth") == nil ? nil : try node.bytes("bandwidth"),
+            authorities: node.optionalString("ca_certificates"), certificate: certificate, key: key)
     }
 
     /// Refuses two accounts with one number.

@@ -298,6 +298,10 @@ extension Manifest {
     public struct Update: Sendable, Hashable {
         /// The repository's address, or nil: the host then never asks by itself.
         public var url: String?
+        /// Further addresses that have the same.
+        public var mirrors: [String]
+        /// How they are reached.
+        public var transfer: Transfer
         /// The channel within the repository.
         public var channel: String
         /// Seconds between two looks.
@@ -308,6 +312,22 @@ extension Manifest {
         public var reboot: RebootPolicy
         /// The absolute path of the root metadata that the image trusts first, or nil.
         public var trustedRoot: FilePath?
+    }
+
+    /// How hosts reach the repository; paths are the host's.
+    public struct Transfer: Sendable, Hashable {
+        /// The proxy's address, or "none".
+        public var proxy: String?
+        /// Hosts and domains that are reached without it.
+        public var noProxy: [String]
+        /// The most bytes a second.
+        public var bandwidth: Int64?
+        /// The authorities' certificates.
+        public var authorities: String?
+        /// The host's own certificate.
+        public var certificate: String?
+        /// Its key.
+        public var key: String?
     }
 
     /// What happens when an update is staged.

@@ -243,9 +243,13 @@ extension Schema {
     private static let port =
         "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 
+    private static let origin = "https?://([A-Za-z0-9._~%!$&'()*+,;=:-]+@)?\(host)(:\(port))?"
     private static let address = Kind.string(
         what: "an address such as 'https://host:8443/path', with 'http://' or 'https://' before it",
-        pattern: "https?://([A-Za-z0-9._~%!$&'()*+,;=:-]+@)?\(host)(:\(port))?([/?][!-~]*)?")
+        pattern: origin + "([/?][!-~]*)?")
+    /// To which paths are added.
+    private static let repository = Kind.string(
+        what: "an address such as 'https://host:8443/path', without '?' and '#'", pattern: origin + "(/[!-\"$->@-~]*)?")
 
     static let update = Schema(
         doc: "How the host finds updates.",
@@ -253,8 +257,17 @@ extension Schema {
             Key(
                 name: "url",
                 schema: Schema(
-                    doc: "The repository's address. Without one the host never asks by itself.", kind: address,
+                    doc: "The repository's address. Without one the host never asks by itself.", kind: repository,
                     example: "https://updates.example.org/containerd")),
+            Key(
+                name: "mirrors",
+                schema: Schema(
+                    doc:
+                        "Further addresses that have the same. A host asks the first that answers, in the order that they have "
+                        + "here; each that fails is left alone for a while.",
+                    kind: .list(of: Schema(doc: "", kind: repository), .union), defaultValue: .value([]),
+                    example: "[https://mirror.example.org/containerd]")),
+            Key(name: "transfer", schema: transfer),
             Key(
                 name: "channel",
                 schema: Schema(
@@ -284,6 +297,46 @@ extension Schema {
                     doc:
                         "The repository's root.json that the image trusts first, relative to the manifest that names it.",
                     kind: .localPath(.existingFile), example: "../repo/metadata/root.json")),
+        ]))
+
+    private static let transfer = Schema(
+        doc: "How hosts reach the repository. The paths are the host's.",
+        kind: .mapping([
+            Key(
+                name: "proxy",
+                schema: Schema(
+                    doc:
+                        "The proxy's address, or `none`. Without one, the environment of `ballastd.service` counts, by the names "
+                        + "that curl knows.",
+                    kind: .string(
+                        what: "'none' or an address such as 'http://proxy.example.org:3128'",
+                        pattern: "none|(https?|socks4a?|socks5h?)://[!-~]+"),
+                    example: "http://proxy.example.org:3128")),
+            Key(
+                name: "no_proxy",
+                schema: Schema(
+                    doc: "Hosts and domains that are reached without it.",
+                    kind: .list(
+                        of: Schema(doc: "", kind: .string(what: "a host or domain", pattern: "[!-+.-~]+")), .union),
+                    defaultValue: .value([]), example: "[mirror.example.org]")),
+            Key(
+                name: "bandwidth",
+                schema: Schema(
+                    doc: "The most that is fetched in a second.", kind: .size(1024...(1 << 40), multipleOf: 1),
+                    example: "2 MiB")),
+            Key(
+                name: "ca_certificates",
+                schema: absolutePath.documented(
+                    "A PEM file of the authorities that are trusted instead of the image's own.", "/etc/ballast/ca.pem")
+            ),
+            Key(
+                name: "client_certificate",
+                schema: absolutePath.documented(
+                    "A PEM file of the host's own certificate, for servers that ask for one.", "/etc/ballast/host.pem")),
+            Key(
+                name: "client_key",
+                schema: absolutePath.documented(
+                    "A PEM file of that certificate's key, without a passphrase.", "/etc/ballast/host.key")),
         ]))
 
     static let boot = Schema(

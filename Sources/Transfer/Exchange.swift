@@ -1,14 +1,12 @@
 import CCurl
 import Fault
+import Glibc
 
 /// One request and its answer, as libcurl's callbacks see them. Used on one thread, for one call of `perform`.
 final class Exchange {
-    /// What is asked for: from `start`, up to `end` where it is known.
-    let url: String
-    let start: Int64
-    let end: Int64?
-    /// The most bytes that may be delivered.
-    let limit: Int64
+    let request: HTTPRequest
+    /// Its address, as messages show it.
+    private let url: String
     private let receive: (UnsafeRawBufferPointer) throws -> Void
     private let isCancelled: () -> Bool
 
@@ -17,7 +15,9 @@ final class Exchange {
     private(set) var failure: TransferFault?
     private(set) var isComplete = false
     private(set) var status = 0
-    private(set) var contentType = ""
+    private var contentType = ""
+    private var contentEncoding: String?
+    private var retryAfter: Int64?
     private var contentLength: Int64?
     private var rangeStart: Int64?
     private var rangeTotal: Int64?
@@ -26,15 +26,22 @@ final class Exchange {
     private var discarded = 0
 
     init(
-        url: String, start: Int64, end: Int64?, limit: Int64, isCancelled: @escaping () -> Bool,
+        _ request: HTTPRequest, isCancelled: @escaping () -> Bool,
         receive: @escaping (UnsafeRawBufferPointer) throws -> Void
     ) {
-        self.url = url
-        self.start = start
-        self.end = end
-        self.limit = limit
+        self.request = request
+        url = WebAddress.redacted(request.url)
         self.isCancelled = isCancelled
         self.receive = receive
+    }
+
+    private var start: Int64 { request.start }
+    private var end: Int64? { request.end }
+    private var limit: Int64 { request.limit }
+
+    /// What the request came to.
+    func answer(_ failure: TransferFault?) -> HTTPAnswer {
+        HTTPAnswer(status: status, delivered: delivered, retryAfter: retryAfter, failure: failure)
     }
 
     var isRanged: Bool { start > 0 || end != nil }
@@ -52,6 +59,8 @@ final class Exchange {
         let line = String(decoding: bytes, as: UTF8.self)
         if line.hasPrefix("HTTP/") {
             contentType = ""
+            contentEncoding = nil
+            retryAfter = nil
             contentLength = nil
             rangeStart = nil
             rangeTotal = nil
@@ -62,6 +71,8 @@ final class Exchange {
         let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }.prefix { !$0.isNewline }
         switch line[..<colon].lowercased() {
         case "content-type": contentType = String(value).excerpt()
+        case "content-encoding": contentEncoding = String(value).excerpt()
+        case "retry-after": retryAfter = Self.seconds(String(value))
         case "content-length": contentLength = Int64(value)
         case "content-range":
             // RFC 9110, section 14.4: `bytes 10-19/100`, where the total may be `*`.
@@ -71,6 +82,13 @@ final class Exchange {
             rangeTotal = parts.count == 2 ? Int64(parts[1]) : nil
         default: break
         }
+    }
+
+    /// Seconds from now: RFC 9110, section 10.2.3, has them as a number or as the date when they are over.
+    private static func seconds(_ value: String) -> Int64? {
+        if let number = Int64(value.prefix { $0 != " " && $0 != "\r" }) { return max(number, 0) }
+        let date = curl_getdate(value, nil)
+        return date < 0 ? nil : max(Int64(date) - Int64(time(nil)), 0)
     }
 
     /// Bytes of the answer's body.
@@ -141,6 +159,11 @@ final class Exchange {
 
     /// What the answer's head alone already rules out.
     private func judgeHead() -> TransferFault? {
+        if status == 200 || status == 206, let contentEncoding, contentEncoding.lowercased() != "identity" {
+            return fault(
+                .refused, "the server sends it compressed (\(contentEncoding)), which was not asked for",
+                remedy: "turn that off for this address, in the server or the proxy")
+        }
         switch status {
         case 206:
             guard isRanged, rangeStart == start else {

@@ -39,7 +39,8 @@ extension HTTPClient {
             throw TransferFault(.file, "cannot be kept", at: .path(destination.string), cause: error)
         }
         throw TransferFault(
-            .digestMismatch, "what the server has is not what SHA-256 \(digest) names", at: .url(Self.redacted(url)),
+            .digestMismatch, "what the server has is not what SHA-256 \(digest) names",
+            at: .url(WebAddress.redacted(url)),
             remedy: "ask who runs the server; the file was not kept")
     }
 

@@ -2,45 +2,32 @@ import CCurl
 public import Fault
 
 /// Fetches over HTTP and HTTPS, by libcurl. Calls block; each thread may make its own at the same time, and connections are
-/// kept for the next call.
-///
-/// Everything has a bound: size, redirects, time to connect, slowness, repetition. Proxies come from the environment
-/// (`http_proxy`, `https_proxy`, `no_proxy`), as curl reads it.
+/// kept for the next call. Everything has a bound: size, redirects, time to connect, slowness, repetition.
 public final class HTTPClient: Sendable {
     static let redirectLimit = 5
 
-    /// How long the client waits for others.
-    public struct Patience: Sendable {
-        /// The longest time to connect, TLS included.
-        public var connectSeconds = 20
-        /// A transfer below `slowBytesPerSecond` for `slowSeconds` is given up.
-        public var slowBytesPerSecond = 1024
-        /// A transfer below `slowBytesPerSecond` for `slowSeconds` is given up.
-        public var slowSeconds = 30
-        /// The longest time for a request from its beginning to its end; nil for any.
-        public var totalSeconds: Int?
-
-        /// 20 seconds to connect, and at least 1 KiB/s averaged over 30 seconds.
-        public init() {}
-    }
-
-    private let userAgent: String
-    private let patience: Patience
+    private let options: HTTPOptions
     private let retries: RetryPolicy
-    private let certificateFile: String?
     private let pool = HandlePool()
+
+    /// A client that reaches servers as `options` says and asks again as `retries` says.
+    public init(options: HTTPOptions, retries: RetryPolicy = RetryPolicy()) {
+        self.options = options
+        self.retries = retries
+    }
 
     /// A client that calls itself `userAgent`.
     ///
     /// - Parameter certificateFile: PEM file with the authorities to trust instead of the system's own.
-    public init(
-        userAgent: String = "ballast", patience: Patience = Patience(), retries: RetryPolicy = RetryPolicy(),
-        certificateFile: String? = nil
+    public convenience init(
+        userAgent: String = "ballast", patience: HTTPOptions.Patience = HTTPOptions.Patience(),
+        retries: RetryPolicy = RetryPolicy(), certificateFile: String? = nil
     ) {
-        self.userAgent = userAgent
-        self.patience = patience
-        self.retries = retries
-        self.certificateFile = certificateFile
+        var options = HTTPOptions()
+        options.userAgent = userAgent
+        options.patience = patience
+        if let certificateFile { options.authorities = .file(certificateFile) }
+        self.init(options: options, retries: retries)
     }
 
     /// The whole document at `url`. A request that failed half-way begins again at the first byte, so that two versions of a
@@ -56,12 +43,13 @@ public final class HTTPClient: Sendable {
         var failures = 0
         while true {
             var document: [UInt8] = []
-            let outcome = perform(
-                url, start: 0, end: nil, limit: Int64(limit), revalidate: revalidate, isCancelled: isCancelled
-            ) { document.append(contentsOf: $0) }
-            guard let failure = outcome.failure else { return document }
+            var request = HTTPRequest(url)
+            request.limit = Int64(limit)
+            request.revalidates = revalidate
+            let answer = answer(to: request, isCancelled: isCancelled) { document.append(contentsOf: $0) }
+            guard let failure = answer.failure else { return document }
             failures += 1
-            try pauseBeforeRetry(after: failure, failures: failures, url: url, isCancelled: isCancelled)
+            try pauseBeforeRetry(after: failure, answer, failures: failures, url: url, isCancelled: isCancelled)
         }
     }
 
@@ -82,7 +70,8 @@ public final class HTTPClient: Sendable {
     ) throws(TransferFault) -> Int64 {
         if let range {
             guard range.lowerBound >= 0 else {
-                throw TransferFault(.refused, "a range begins before the first byte", at: .url(Self.redacted(url)))
+                throw TransferFault(
+                    .refused, "a range begins before the first byte", at: .url(WebAddress.redacted(url)))
             }
             if range.isEmpty { return 0 }
         }
@@ -90,46 +79,50 @@ public final class HTTPClient: Sendable {
         var delivered: Int64 = 0
         var failures = 0
         while true {
-            let outcome = perform(
-                url, start: start + delivered, end: range?.upperBound, limit: limit - delivered, revalidate: false,
-                isCancelled: isCancelled, receive: onData)
-            delivered += outcome.delivered
-            guard let failure = outcome.failure else { return delivered }
+            var request = HTTPRequest(url)
+            request.start = start + delivered
+            request.end = range?.upperBound
+            request.limit = limit - delivered
+            let answer = answer(to: request, isCancelled: isCancelled, receive: onData)
+            delivered += answer.delivered
+            guard let failure = answer.failure else { return delivered }
             // A long transfer over a bad line may be cut many times as long as it gets on.
-            failures = outcome.delivered >= 64 << 10 ? 1 : failures + 1
-            try pauseBeforeRetry(after: failure, failures: failures, url: url, isCancelled: isCancelled)
+            failures = answer.delivered >= 64 << 10 ? 1 : failures + 1
+            try pauseBeforeRetry(after: failure, answer, failures: failures, url: url, isCancelled: isCancelled)
         }
     }
 
-    /// The HTTP status that `url` is answered with, whatever it is. One request; the answer's content is dropped, of which no
-    /// more than 1 MiB is read.
+    /// Asks once, and gives the bytes that are wanted to `receive`, in order.
     ///
-    /// - Throws: also where an answer began and did not come to its end.
-    public func status(of url: String) throws(TransferFault) -> Int {
-        let exchange = Exchange(
-            url: Self.redacted(url), start: 0, end: nil, limit: 1 << 20, isCancelled: { false }, receive: { _ in })
-        guard let handle = pool.borrow() else { throw exchange.fault(.refused, "libcurl cannot be set up") }
-        defer { pool.giveBack(handle) }
-        let failure = run(exchange, url: url, revalidate: false, on: handle)
-        guard exchange.status != 0 else {
-            throw failure ?? exchange.fault(.refused, "the server answered without a status")
+    /// - Parameter isCancelled: asked about once a second and between pieces of data; true ends the transfer.
+    /// - Returns: what it came to; failures too.
+    public func answer(
+        to request: HTTPRequest, isCancelled: () -> Bool = { false },
+        receive: (UnsafeRawBufferPointer) throws -> Void = { _ in }
+    ) -> HTTPAnswer {
+        withoutActuallyEscaping(isCancelled) { isCancelled in
+            withoutActuallyEscaping(receive) { receive in
+                let exchange = Exchange(request, isCancelled: isCancelled, receive: receive)
+                if exchange.wantsToStop() { return exchange.answer(exchange.failure) }
+                guard let handle = pool.borrow() else {
+                    return exchange.answer(exchange.fault(.refused, "libcurl cannot be set up"))
+                }
+                defer { pool.giveBack(handle) }
+                return exchange.answer(run(exchange, on: handle))
+            }
         }
-        switch failure?.code {
-        case .timeout, .cut, .cancelled, .receiver, .file: if let failure { throw failure }
-        case nil, .notFound, .http, .unreachable, .tooLarge, .wrongSize, .digestMismatch, .tls, .refused: break
-        }
-        return exchange.status
     }
 
     private func pauseBeforeRetry(
-        after failure: TransferFault, failures: Int, url: String, isCancelled: () -> Bool
+        after failure: TransferFault, _ answer: HTTPAnswer, failures: Int, url: String, isCancelled: () -> Bool
     ) throws(TransferFault) {
         guard failure.isTemporary, failures < retries.attempts else { throw failure }
         // In steps, so that whoever wants to stop does not wait for the end of the pause.
-        var left = retries.pause(after: failures)
+        var left = max(retries.pause(after: failures), .seconds(answer.retryAfter ?? 0))
+        guard left <= retries.longestPause else { throw failure }
         while left > .zero {
             if isCancelled() {
-                throw TransferFault(.cancelled, "the transfer was cancelled", at: .url(Self.redacted(url)))
+                throw TransferFault(.cancelled, "the transfer was cancelled", at: .url(WebAddress.redacted(url)))
             }
             let step = min(left, .seconds(1))
             retries.sleep(step)
@@ -137,45 +130,17 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    private func perform(
-        _ url: String, start: Int64, end: Int64?, limit: Int64, revalidate: Bool, isCancelled: () -> Bool,
-        receive: (UnsafeRawBufferPointer) throws -> Void
-    ) -> (delivered: Int64, failure: TransferFault?) {
-        withoutActuallyEscaping(isCancelled) { isCancelled in
-            withoutActuallyEscaping(receive) { receive in
-                let exchange = Exchange(
-                    url: Self.redacted(url), start: start, end: end, limit: limit, isCancelled: isCancelled,
-                    receive: receive)
-                if exchange.wantsToStop() { return (0, exchange.failure) }
-                guard let handle = pool.borrow() else {
-                    return (0, exchange.fault(.refused, "libcurl cannot be set up"))
-                }
-                defer { pool.giveBack(handle) }
-                let failure = run(exchange, url: url, revalidate: revalidate, on: handle)
-                return (exchange.delivered, failure)
-            }
-        }
-    }
-
-    private func run(_ exchange: Exchange, url: String, revalidate: Bool, on handle: EasyHandle) -> TransferFault? {
-        handle.set(CURLOPT_URL, url)
-        handle.set(CURLOPT_USERAGENT, userAgent)
-        // Without it libcurl uses signals for its timeouts, which a program with threads cannot have.
-        handle.set(CURLOPT_NOSIGNAL, 1)
-        handle.set(CURLOPT_CONNECTTIMEOUT, patience.connectSeconds)
-        handle.set(CURLOPT_LOW_SPEED_LIMIT, patience.slowBytesPerSecond)
-        handle.set(CURLOPT_LOW_SPEED_TIME, patience.slowSeconds)
-        if let seconds = patience.totalSeconds { handle.set(CURLOPT_TIMEOUT, seconds) }
-        handle.set(CURLOPT_FOLLOWLOCATION, 1)
-        handle.set(CURLOPT_MAXREDIRS, Self.redirectLimit)
-        handle.set(CURLOPT_PROTOCOLS_STR, "http,https")
-        handle.set(CURLOPT_REDIR_PROTOCOLS_STR, url.lowercased().hasPrefix("https:") ? "https" : "http,https")
-        if let certificateFile { handle.set(CURLOPT_CAINFO, certificateFile) }
+    private func run(_ exchange: Exchange, on handle: EasyHandle) -> TransferFault? {
+        let request = exchange.request
+        handle.set(CURLOPT_URL, request.url)
+        handle.set(options, for: request)
         if exchange.isRanged {
-            handle.set(CURLOPT_RANGE, "\(exchange.start)-" + (exchange.end.map { "\($0 - 1)" } ?? ""))
+            handle.set(CURLOPT_RANGE, "\(request.start)-" + (request.end.map { "\($0 - 1)" } ?? ""))
         }
-        let headers = revalidate ? curl_slist_append(nil, "Cache-Control: no-cache") : nil
+        // What is compressed on the way has another length and another digest than what is published.
+        var headers = curl_slist_append(nil, "Accept-Encoding: identity")
         defer { curl_slist_free_all(headers) }
+        if request.revalidates { headers = curl_slist_append(headers, "Cache-Control: no-cache") ?? headers }
         if let headers { _ = ballast_curl_set_list(handle.pointer, CURLOPT_HTTPHEADER, headers) }
 
         let context = Unmanaged.passUnretained(exchange).toOpaque()
@@ -209,12 +174,4 @@ public final class HTTPClient: Sendable {
         }
     }
 
-    /// The address without a user and password, as messages show it.
-    static func redacted(_ url: String) -> String {
-        // Not by a search for "://": that links the string processing library into the agent.
-        guard let colon = url.firstIndex(of: ":"), url[colon...].hasPrefix("://") else { return url }
-        let authority = url.index(colon, offsetBy: 3)
-        guard let at = url[authority...].prefix(while: { $0 != "/" }).lastIndex(of: "@") else { return url }
-        return String(url[..<authority] + url[url.index(after: at)...])
-    }
 }

@@ -6,6 +6,8 @@ public enum TransferFaultCode: String, FaultCode {
     case notFound = "not-found"
     /// The server answered with another status than success; it stands in the message.
     case http
+    /// The server cannot answer now (429, 500 and above).
+    case unavailable
     /// No connection: the name is unknown, nobody listens, the proxy refuses.
     case unreachable
     /// The connection ended in the middle.
@@ -35,15 +37,13 @@ public typealias TransferFault = Fault<TransferFaultCode>
 
 extension Fault where Code == TransferFaultCode {
     /// Whether the same request may well succeed a moment later.
-    var isTemporary: Bool {
+    public var isTemporary: Bool {
         switch code {
-        case .unreachable, .cut, .timeout: true
-        case .http: message.hasPrefix(Self.serverErrorPrefix)
-        case .notFound, .tooLarge, .wrongSize, .digestMismatch, .tls, .cancelled, .refused, .receiver, .file: false
+        case .unreachable, .cut, .timeout, .unavailable: true
+        case .http, .notFound, .tooLarge, .wrongSize, .digestMismatch, .tls, .cancelled, .refused, .receiver, .file:
+            false
         }
     }
-
-    static var serverErrorPrefix: String { "the server failed" }
 
     init(status: Int, url: String) {
         switch status {
@@ -51,9 +51,9 @@ extension Fault where Code == TransferFaultCode {
             self.init(
                 .notFound, "the server has nothing here (HTTP status \(status))", at: .url(url),
                 remedy: "check the address and that it is published")
-        case 500...:
+        case 429, 500...:
             self.init(
-                .http, "\(Self.serverErrorPrefix) (HTTP status \(status))", at: .url(url),
+                .unavailable, "the server cannot answer now (HTTP status \(status))", at: .url(url),
                 remedy: "try again later or ask who runs the server")
         case 401, 403, 407:
             self.init(

@@ -18,8 +18,15 @@ public struct SignedEnvelope: Sendable {
 
     /// Reads `bytes`.
     public init(parsing bytes: [UInt8], source: String) throws(TrustFault) {
+        let cursor: JSONCursor
         do throws(JSONFault) {
-            let cursor = try JSONCursor(parsing: bytes, source: source)
+            cursor = try JSONCursor(parsing: bytes, source: source)
+            // What has neither is no document with something wrong in it.
+            _ = try (cursor.field("signed"), cursor.field("signatures"))
+        } catch {
+            throw .malformed(error, .foreign, text: bytes, at: .path(source))
+        }
+        do throws(JSONFault) {
             var signatures: [String: [UInt8]] = [:]
             for element in try cursor.field("signatures").elements(atMost: Self.signatureLimit) {
                 let identifier = try element.field("keyid").string()

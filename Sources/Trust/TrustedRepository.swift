@@ -31,19 +31,25 @@ public struct TrustedRepository {
 
     /// Fetches the target `name` and checks its length and digest (TUF 1.0, section 5.7).
     ///
-    /// - Parameter limit: the most bytes that this target may have, whatever the metadata says.
-    public func fetch(_ name: String, limit: Int) throws(TrustFault) -> [UInt8] {
+    /// - Parameters:
+    ///   - limit: the most bytes that this target may have, whatever the metadata says.
+    ///   - other: where to get it from, instead of where the metadata came from.
+    /// - Throws: `missing` or `mismatch` where the source does not have what the metadata names; `malformed` where that itself cannot
+    ///   be used.
+    public func fetch(
+        _ name: String, limit: Int, from other: (any MetadataSource)? = nil
+    ) throws(TrustFault) -> [UInt8] {
         guard let target = targets.targets[name] else {
-            throw TrustFault(.missing, "the repository does not publish '\(name)'")
+            throw TrustFault(.malformed, "the repository does not publish '\(name)'")
         }
         let path = try Self.path(of: name, target)
         guard target.length <= limit else {
             throw TrustFault(
-                .mismatch, "\(target.length) bytes, and at most \(limit) are expected of it", at: .path(path))
+                .malformed, "\(target.length) bytes, and at most \(limit) are expected of it", at: .path(path))
         }
         let bytes: [UInt8]?
         do {
-            bytes = try source.fetch(path, limit: target.length)
+            bytes = try (other ?? source).fetch(path, limit: target.length)
         } catch {
             throw TrustFault(.fetch, "could not be fetched", at: .path(path), cause: error)
         }

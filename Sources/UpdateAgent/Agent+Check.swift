@@ -7,26 +7,32 @@ import Trust
 
 extension Agent {
     /// Asks the repository, and says what the host would take and why.
-    public func check() throws(UpdateAgentFault) -> CheckResult {
-        try job("check") { () throws(UpdateAgentFault) in
-            let (choice, _) = try asking { () throws(UpdateAgentFault) in try choose(ignoresRollout: false) }
-            let slots = live.withLock { $0.slots }
-            try change { state in
-                state.phase = settled(state)
-                guard let release = choice.release else { return }
-                switch state.phase {
-                case .idle, .good, .rolledBack: state.phase = .available(version: release.version.description)
-                // What the next boot brings, and what still has to prove itself, matters more until then.
-                case .checking, .available, .planning, .staging, .staged, .waiting, .rebooting, .proving, .unknown:
-                    break
-                }
-            }
-            let available = choice.release?.version.description
-            return CheckResult(
-                running: running, available: available, reason: choice.reason, notes: choice.release?.notes,
-                downloadSize: choice.release.map { $0.image.frames.size + $0.kernel.size },
-                isInOtherSlot: available != nil && slots?.otherVersion == available)
+    public func check(waits: Bool = true) throws(UpdateAgentFault) -> CheckResult {
+        let outcome = try job(.check, isOperators: true, waits: waits) { _ throws(UpdateAgentFault) in
+            .check(try look())
         }
+        guard case .check(let result) = outcome else { throw Self.busy("an update runs already") }
+        return result
+    }
+
+    private func look() throws(UpdateAgentFault) -> CheckResult {
+        let (choice, _) = try asking { () throws(UpdateAgentFault) in try choose(ignoresRollout: false) }
+        let slots = live.withLock { $0.slots }
+        try change { state in
+            state.phase = settled(state)
+            guard let release = choice.release else { return }
+            switch state.phase {
+            case .idle, .good, .rolledBack: state.phase = .available(version: release.version.description)
+            // What the next boot brings, and what still has to prove itself, matters more until then.
+            case .checking, .available, .planning, .staging, .staged, .waiting, .rebooting, .proving, .unknown:
+                break
+            }
+        }
+        let available = choice.release?.version.description
+        return CheckResult(
+            running: running, available: available, reason: choice.reason, notes: choice.release?.notes,
+            downloadSize: choice.release.map { $0.image.frames.size + $0.kernel.size },
+            isInOtherSlot: available != nil && slots?.otherVersion == available)
     }
 
     /// Does `body` in the state `checking`, and keeps its failure.
@@ -60,7 +66,7 @@ extension Agent {
                 .unconfigured, "this host has no repository to ask",
                 remedy: "set 'repository' in \(host.paths.overlay), or 'update.url' in the manifest")
         }
-        let repository = try source.refresh()
+        let repository = try source.refresh(isCancelled: { self.isGivenUp })
         let agent: ImageVersion
         do throws(ReleaseFault) { agent = try ImageVersion(ProgramVersion.current) } catch {
             throw UpdateAgentFault(.invalid, "the agent's own version cannot be used", cause: error)
@@ -72,7 +78,7 @@ extension Agent {
             running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked, agent: agent,
             host: host.identifier, now: host.now(), ignoresRollout: ignoresRollout)
         let choice = try ReleaseChoice.make(among: releases, conditions) { name throws(UpdateAgentFault) in
-            try source.release(name, in: repository)
+            try source.release(name, in: repository, isCancelled: { self.isGivenUp })
         }
         try store.change { state in
             state.lastCheck = host.now()

@@ -10,7 +10,7 @@ extension Agent {
     /// Makes the next boot that of the other slot's version, and denies the one that runs.
     public func rollback(reboot: Bool) throws(UpdateAgentFault) -> ActionResult {
         let slot = try slotView().other
-        let bringing = live.withLock { $0.bringing }
+        let bringing = jobs.current?.version
         var before: AgentState?
         var order: PendingRollback?
         var result: ActionResult
@@ -179,10 +179,10 @@ extension Agent {
 
     /// Ends the download of what is not wanted any more, or lets it go on where it has not ended yet.
     private func reviewDownload() throws(UpdateAgentFault) {
-        guard let version = live.withLock({ $0.bringing }) else { return }
+        guard let version = jobs.current?.version else { return }
         let isUnwanted = refusal(of: version, try store.read()) != nil
         live.withLock { live in
-            if live.bringing == version { live.isUnwanted = isUnwanted }
+            if jobs.current?.version == version { live.isUnwanted = isUnwanted }
         }
     }
 

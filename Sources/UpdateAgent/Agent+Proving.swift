@@ -103,7 +103,7 @@ extension Agent {
     private func noteInterruption(_ state: inout AgentState) {
         switch state.phase {
         case .planning(let version), .staging(let version), .staged(let version):
-            guard live.withLock({ $0.bringing }) == nil, state.pending?.version != version else { return }
+            guard jobs.current?.version == nil, state.pending?.version != version else { return }
             state.record(
                 HistoryEvent(
                     .noted, version: version, detail: "the update was interrupted; the next one goes on from there",

@@ -7,6 +7,23 @@ extension Agent {
     private static let firstCheck: Int64 = 5
     private static let firstJitterLimit: Int64 = 60
     private static let firstRetry: Int64 = 30
+    /// Hosts that a server asks to come back at one and the same time are spread over this many seconds.
+    private static let spread: Int64 = 300
+
+    /// Seconds until the next attempt after `failures` in a row: more each time, and spread, for after an outage all hosts that saw it
+    /// want the same.
+    ///
+    /// - Parameters:
+    ///   - retryAfter: for how long the servers want to be left alone.
+    ///   - random: a number from 0 up to and with the one given.
+    package static func pause(
+        after failures: Int, interval: Int64, retryAfter: Int64?, random: (Int64) -> Int64
+    ) -> Int64 {
+        let step = max(min(interval, firstRetry << Int64(min(max(failures - 1, 0), 16))), 1)
+        let pause = step / 2 + random(step)
+        guard let retryAfter else { return pause }
+        return max(pause, retryAfter + random(min(interval, spread)))
+    }
 
     /// Asks the repository again and again, and updates where there is something to update to. Never returns.
     public func keepUpToDate(log: (String) -> Void) -> Never {
@@ -27,7 +44,10 @@ extension Agent {
                     failures = min(failures + 1, 16)
                     log("\(error)")
                 }
-                schedule(after: min(settings.interval, Self.firstRetry << max(failures - 1, 0)) + host.random(5))
+                schedule(
+                    after: Self.pause(
+                        after: failures, interval: settings.interval, retryAfter: source?.retryAfter,
+                        random: host.random))
                 continue
             }
             schedule(after: settings.interval + host.random(settings.jitter))
@@ -35,7 +55,7 @@ extension Agent {
     }
 
     private func schedule(after seconds: Int64) {
-        live.withLock { $0.nextCheck = settings.repository == nil ? nil : host.now().adding(seconds: seconds) }
+        live.withLock { $0.nextCheck = settings.mirrors.isEmpty ? nil : host.now().adding(seconds: seconds) }
         notify()
     }
 

@@ -21,47 +21,58 @@ extension Agent {
     package func update(
         isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
-        var result = try job("update") { () throws(UpdateAgentFault) in
-            try judge()
-            try noteBlessing()
-            try refuseInBetween()
-            let (choice, known) = try asking { () throws(UpdateAgentFault) in
-                try choose(ignoresRollout: isOperator)
-            }
-            // Only now: the version that the host goes back to may have been revoked.
-            if let rollback = known.rollback, rollback.from == running {
-                let text = "the host goes back to \(rollback.target) with the next reboot"
-                if isOperator {
-                    throw UpdateAgentFault(
-                        .denied, text,
-                        remedy:
-                            "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
-                }
-                return UpdateResult(
-                    outcome: .nothing, version: nil, detail: text, bytesFetched: 0, seconds: 0, isRebooting: false)
-            }
-            guard let release = choice.release else {
-                try change { $0.phase = settled($0) }
-                return UpdateResult(
-                    outcome: .nothing, version: nil, detail: choice.reason, bytesFetched: 0, seconds: 0,
-                    isRebooting: false)
-            }
-            if known.pending?.version == release.version.description, known.pending?.previous == running,
-                try isReady(known.pending)
-            {
-                try change { $0.phase = settled($0) }
-                return UpdateResult(
-                    outcome: .nothing, version: release.version.description,
-                    detail: "\(release.version) is ready and starts with the next reboot", bytesFetched: 0, seconds: 0,
-                    isRebooting: false)
-            }
-            return try bring(release, progress: progress)
+        let outcome = try job(.update, isOperators: isOperator, waits: isOperator, progress: progress) {
+            job throws(UpdateAgentFault) in .update(try update(job))
         }
+        guard case .update(let result) = outcome else { throw Self.busy("a check runs already") }
+        return result
+    }
+
+    private func update(_ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
+        var result = try prepare(job)
         // Unless it was denied, or the host pinned to another one, in this very moment.
         if settings.reboot == .immediate, let version = result.version {
             result.isRebooting = try reboot(onlyInto: version).isRebooting
         }
         return result
+    }
+
+    private func prepare(_ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
+        let isOperator = job.isOperators
+        try judge()
+        try noteBlessing()
+        try refuseInBetween()
+        let (choice, known) = try asking { () throws(UpdateAgentFault) in
+            try choose(ignoresRollout: isOperator)
+        }
+        // Only now: the version that the host goes back to may have been revoked.
+        if let rollback = known.rollback, rollback.from == running {
+            let text = "the host goes back to \(rollback.target) with the next reboot"
+            if isOperator {
+                throw UpdateAgentFault(
+                    .denied, text,
+                    remedy:
+                        "'ballastctl reboot' does that now, 'ballastctl allow \(rollback.from)' takes it back")
+            }
+            return UpdateResult(
+                outcome: .nothing, version: nil, detail: text, bytesFetched: 0, seconds: 0, isRebooting: false)
+        }
+        guard let release = choice.release else {
+            try change { $0.phase = settled($0) }
+            return UpdateResult(
+                outcome: .nothing, version: nil, detail: choice.reason, bytesFetched: 0, seconds: 0,
+                isRebooting: false)
+        }
+        if known.pending?.version == release.version.description, known.pending?.previous == running,
+            try isReady(known.pending)
+        {
+            try change { $0.phase = settled($0) }
+            return UpdateResult(
+                outcome: .nothing, version: release.version.description,
+                detail: "\(release.version) is ready and starts with the next reboot", bytesFetched: 0, seconds: 0,
+                isRebooting: false)
+        }
+        return try bring(release, job)
     }
 
     /// The entry of what runs loses its counter when the boot is complete. Where that could not be noted then, as on a full
@@ -93,24 +104,19 @@ extension Agent {
         }
     }
 
-    private func bring(
-        _ release: ReleaseDocument, progress: @escaping @Sendable (UpdateProgress) -> Void
-    ) throws(UpdateAgentFault) -> UpdateResult {
+    private func bring(_ release: ReleaseDocument, _ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
         let version = release.version.description
         guard let source else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
         let asked = (host.now(), ContinuousClock.now)
-        live.withLock { $0.bringing = version }
+        job.bring(version)
         defer {
-            live.withLock { live in
-                live.bringing = nil
-                live.isUnwanted = false
-            }
+            job.bring(nil)
+            live.withLock { $0.isUnwanted = false }
         }
         // What came between the choice and this.
         if let refusal = refusal(of: version, try store.read()) { throw refusal }
         let meter = ProgressMeter(total: release.image.frames.size + release.kernel.size) { [weak self] value in
-            self?.live.withLock { $0.progress = value }
-            progress(value)
+            job.tell(value)
             self?.notify()
         }
         do throws(UpdateAgentFault) {
@@ -126,7 +132,7 @@ extension Agent {
                         meter.enter(phase)
                     },
                     clear: { () throws(UpdateAgentFault) in try self.clear(for: version) },
-                    isCancelled: { self.live.withLock { $0.isUnwanted } },
+                    isCancelled: { self.isGivenUp },
                     advance: { meter.advance(done: $0, fetched: $1) },
                     activate: { kernel throws(UpdateAgentFault) in
                         try self.askAgain(since: asked)
@@ -191,7 +197,7 @@ extension Agent {
             abs(host.now().seconds - asked.time.seconds), (ContinuousClock.now - asked.instant).components.seconds)
         guard seconds >= Self.patience, let source else { return }
         let repository: TrustedRepository
-        do throws(UpdateAgentFault) { repository = try source.refresh() } catch {
+        do throws(UpdateAgentFault) { repository = try source.refresh(isCancelled: { self.isGivenUp }) } catch {
             // A server that has just given the image away and is silent now says nothing against it.
             if error.code == .transfer { return }
             throw error

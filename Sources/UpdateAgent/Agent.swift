@@ -7,19 +7,18 @@ import Release
 import Synchronization
 import SystemPackage
 import Terminal
+import Transfer
 import Trust
 
 /// The update agent of one host.
 public final class Agent: UpdateService {
     struct Live {
-        var job: String?
         /// The version into which the host was asked to reboot.
         var rebootAsked: (target: String, time: ContinuousClock.Instant)?
-        /// The version that a job brings.
-        var bringing: String?
-        /// Whether that is denied, or the host pinned to another one, since the job began.
+        /// Whether what a job brings is denied, or the host pinned to another version, since it began.
         var isUnwanted = false
-        var progress: UpdateProgress?
+        /// Whether this process is about to end.
+        var isStopping = false
         var nextCheck: UTCTime?
         var slots: SlotView?
         var observers: [UInt64: @Sendable (HostStatus) -> Void] = [:]
@@ -41,6 +40,7 @@ public final class Agent: UpdateService {
     let checkpoint: Int64
     let store: HostStore
     let live = Mutex(Live())
+    let jobs = JobBoard()
 
     var running: String { host.running.description }
 
@@ -67,13 +67,13 @@ public final class Agent: UpdateService {
     /// What the host runs, what it is doing and why.
     public func status() throws(UpdateAgentFault) -> HostStatus {
         let known = try store.read()
-        let isBusy = live.withLock { $0.job != nil }
         // While a job changes the table, what was there before it is shown.
-        if !isBusy { refreshSlots() }
+        if jobs.current == nil { refreshSlots() }
         return status(known)
     }
 
     private func status(_ known: AgentState) -> HostStatus {
+        let progress = jobs.current?.progress
         let live = live.withLock { live in
             // What it came to in the end is no longer how far it is.
             let isAtIt =
@@ -81,14 +81,15 @@ public final class Agent: UpdateService {
                 case .checking, .planning, .staging, .staged: true
                 case .idle, .available, .waiting, .rebooting, .proving, .good, .rolledBack, .unknown: false
                 }
-            return (live.slots, isAtIt ? live.progress : nil, live.nextCheck)
+            return (live.slots, isAtIt ? progress : nil, live.nextCheck)
         }
         return HostStatus(
             product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
             denied: known.denied, lastCheck: known.lastCheck, nextCheck: live.2, reason: known.reason,
             lastError: known.bootProblem ?? known.lastError ?? known.readProblem ?? settingsProblem,
-            repository: settings.repository,
+            repository: settings.mirrors.first.map { WebAddress.redacted($0) },
+            mirrors: settings.mirrors.map { WebAddress.redacted($0) },
             channel: settings.channel,
             agent: ProgramVersion.current)
     }
@@ -180,28 +181,43 @@ public final class Agent: UpdateService {
 
     // MARK: Jobs
 
-    /// Runs `body` while no other job runs, neither here nor in another process.
-    package func job<Result>(
-        _ name: String, _ body: () throws(UpdateAgentFault) -> Result
-    ) throws(UpdateAgentFault) -> Result {
-        let holder = live.withLock { live -> String? in
-            if let job = live.job { return job }
-            live.job = name
-            return nil
-        }
-        if let holder {
-            guard let version = live.withLock({ $0.bringing }) else { throw Self.busy("'\(holder)' runs already") }
-            throw Self.busy(
-                "'\(holder)' runs already", remedy: "wait for its end, or end it with 'ballastctl deny \(version)'")
-        }
-        defer {
-            live.withLock { live in
-                live.job = nil
-                live.progress = nil
+    /// Does `body` as the one job that runs, or waits for a job that does the same and gives what that comes to.
+    ///
+    /// - Parameters:
+    ///   - isOperators: whether a person asks.
+    ///   - waits: whether to wait where another job runs.
+    ///   - progress: told how far the job is, whoever began it.
+    /// - Throws: `busy` where another job runs, and nobody waits for it.
+    func job(
+        _ kind: JobBoard.Kind, isOperators: Bool, waits: Bool,
+        progress: @escaping @Sendable (UpdateProgress) -> Void = { _ in },
+        _ body: (JobBoard.Job) throws(UpdateAgentFault) -> JobBoard.Outcome
+    ) throws(UpdateAgentFault) -> JobBoard.Outcome {
+        while true {
+            if live.withLock({ $0.isStopping }) { throw Self.stopping }
+            let (job, isNew) = jobs.begin(kind, isOperators: isOperators)
+            guard !isNew else {
+                job.observe(progress)
+                let outcome = Result { () throws(UpdateAgentFault) in
+                    try alone { () throws(UpdateAgentFault) in try body(job) }
+                }
+                jobs.end(job, outcome)
+                refreshSlots()
+                notify()
+                return try outcome.get()
             }
-            refreshSlots()
-            notify()
+            guard waits else {
+                let remedy = job.version.map { "wait for its end, or end it with 'ballastctl deny \($0)'" }
+                throw Self.busy("'\(job.kind.rawValue)' runs already", remedy: remedy ?? Self.patience)
+            }
+            job.observe(progress)
+            let outcome = Result { () throws(UpdateAgentFault) in try job.outcome() }
+            if job.answers(kind, isOperators: isOperators) { return try outcome.get() }
         }
+    }
+
+    /// Runs `body` while no other process of the agent works.
+    private func alone<Result>(_ body: () throws(UpdateAgentFault) -> Result) throws(UpdateAgentFault) -> Result {
         refreshSlots()
         let lock: FileLock?
         do throws(FileIOFault) {
@@ -215,8 +231,20 @@ public final class Agent: UpdateService {
         return try body()
     }
 
+    /// Ends what is fetched: this process is about to end. What has come is kept.
+    public func stop() { live.withLock { $0.isStopping = true } }
+
+    /// Whether what is being fetched is to be given up.
+    var isGivenUp: Bool { live.withLock { $0.isUnwanted || $0.isStopping } }
+
+    private static let patience = "wait for its end; 'ballastctl watch' shows how it goes"
+
+    static var stopping: UpdateAgentFault {
+        UpdateAgentFault(.busy, "the agent is being stopped", remedy: "try again when it runs")
+    }
+
     static func busy(
-        _ what: String, remedy: String = "wait for its end; 'ballastctl watch' shows how it goes"
+        _ what: String, remedy: String = patience
     ) -> UpdateAgentFault {
         UpdateAgentFault(.busy, what, remedy: remedy)
     }

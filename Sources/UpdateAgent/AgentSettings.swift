@@ -21,8 +21,10 @@ public struct AgentSettings: Sendable, Hashable {
     public var product: String
     /// Debian's name of the architecture.
     public var architecture: String
-    /// The repository's address, without a slash at its end; nil where there is none.
-    public var repository: String?
+    /// The addresses of the repository and of its mirrors, the first one to ask first, each without a slash at its end.
+    public var mirrors: [String]
+    /// How they are reached.
+    public var transfer: TransferSettings
     /// The channel.
     public var channel: String
     /// Seconds between two looks; at least 1.
@@ -102,6 +104,8 @@ public struct AgentSettings: Sendable, Hashable {
     public init(withoutFilesOf paths: HostPaths) throws(UpdateAgentFault) {
         product = try Host.identity(paths).product
         architecture = "amd64"
+        mirrors = []
+        transfer = TransferSettings()
         channel = "stable"
         interval = 3600
         jitter = 0
@@ -127,13 +131,21 @@ public struct AgentSettings: Sendable, Hashable {
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         try cursor.refuseMembers(except: [
             "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
-            "boot_partition",
+            "boot_partition", "transfer",
         ])
         let format = try cursor.field("format").integer()
         guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
         product = try Self.component(cursor.field("product"))
         architecture = try Self.component(cursor.field("architecture"))
-        repository = try cursor.optional("repository").map { address throws(JSONFault) in try Self.address(address) }
+        mirrors = []
+        if let repository = try cursor.optional("repository") {
+            let list = if case .array = repository.value { try repository.elements(atMost: 16) } else { [repository] }
+            for address in list { mirrors.append(try Self.address(address)) }
+        }
+        transfer =
+            try cursor.optional("transfer").map { transfer throws(JSONFault) in
+                try TransferSettings(parsing: transfer)
+            } ?? TransferSettings()
         channel = try Self.component(cursor.field("channel"))
         let poll = try cursor.field("poll")
         try poll.refuseMembers(except: ["interval_seconds", "jitter_seconds"])
@@ -166,11 +178,14 @@ public struct AgentSettings: Sendable, Hashable {
         guard text.hasPrefix("http://") || text.hasPrefix("https://"), text.utf8.count <= 2048 else {
             throw cursor.unexpected("expected an address that begins with 'http://' or 'https://'")
         }
+        guard !text.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") || $0 <= 0x20 }) else {
+            throw cursor.unexpected("expected an address without spaces, '?' and '#', to which paths can be added")
+        }
         while text.hasSuffix("/") { text.removeLast() }
         return text
     }
 
-    private static func path(_ cursor: JSONCursor) throws(JSONFault) -> FilePath {
+    static func path(_ cursor: JSONCursor) throws(JSONFault) -> FilePath {
         let path = FilePath(try cursor.string())
         guard path.isAbsolute else { throw cursor.unexpected("expected an absolute path") }
         return path

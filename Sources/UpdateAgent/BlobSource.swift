@@ -1,6 +1,5 @@
-import Cryptography
 public import Fault
-import FileIO
+public import Fetching
 public import Release
 import Transfer
 public import Trust
@@ -8,43 +7,42 @@ public import Trust
 /// Where releases and their blobs come from.
 public protocol BlobSource: Sendable {
     /// What is published now, verified from the root that the image brings.
-    func refresh() throws(UpdateAgentFault) -> TrustedRepository
-
-    /// Gives the bytes of `blob` from `offset` to its end to `onData`, each once and in order. They are not verified.
     ///
     /// - Parameter isCancelled: asked about once a second; true ends it with a fault.
+    func refresh(isCancelled: @escaping @Sendable () -> Bool) throws(UpdateAgentFault) -> TrustedRepository
+
+    /// The bytes of the target `name` of `repository`, verified.
+    ///
+    /// - Throws: `transfer` or `mismatch` where nobody has what the signed metadata names; `untrusted` where that itself cannot be
+    ///   used.
+    func target(
+        _ name: String, in repository: TrustedRepository, limit: Int, isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) -> [UInt8]
+
+    /// Gives the bytes of `blob` from `offset` to its end to `receiver`, or what the frames hold that they are.
     func stream(
-        _ blob: Blob, from offset: Int64, isCancelled: () -> Bool,
-        onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
+        _ blob: Blob, from offset: Int64, form: FetchRequest.Form, into receiver: any BlobReceiver,
+        isCancelled: @escaping @Sendable () -> Bool
     ) throws(UpdateAgentFault)
+
+    /// Seconds until the servers want to be asked again; nil where they do not say.
+    var retryAfter: Int64? { get }
 }
 
 extension BlobSource {
     /// All of a small blob, verified.
-    func contents(of blob: Blob) throws(UpdateAgentFault) -> [UInt8] {
-        var bytes: [UInt8] = []
-        try stream(blob, from: 0, isCancelled: { false }) { piece throws(UpdateAgentFault) in
-            guard bytes.count + piece.count <= blob.size else { throw Self.mismatch(blob) }
-            bytes.append(contentsOf: piece)
-        }
-        guard bytes.count == blob.size, SHA256Digest(of: bytes) == blob.digest else { throw Self.mismatch(blob) }
-        return bytes
-    }
-
-    static func mismatch(_ blob: Blob) -> UpdateAgentFault {
-        UpdateAgentFault(
-            .mismatch, "is not the file that the release names: its length or SHA-256 differs", at: .path(blob.path),
-            remedy: "try again; if it stays, the repository or a cache on the way is damaged")
+    func contents(of blob: Blob, isCancelled: @escaping @Sendable () -> Bool) throws(UpdateAgentFault) -> [UInt8] {
+        let receiver = BytesReceiver(blob)
+        try stream(blob, from: 0, form: .stored, into: receiver, isCancelled: isCancelled)
+        return receiver.bytes
     }
 
     /// The release that the target `name` is.
-    func release(_ name: ReleaseName, in repository: TrustedRepository) throws(UpdateAgentFault) -> ReleaseDocument {
-        let bytes: [UInt8]
-        do throws(TrustFault) {
-            bytes = try repository.fetch(name.description, limit: ReleaseDocument.byteLimit)
-        } catch {
-            throw UpdateAgentFault(trust: error)
-        }
+    func release(
+        _ name: ReleaseName, in repository: TrustedRepository, isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) -> ReleaseDocument {
+        let bytes = try target(
+            name.description, in: repository, limit: ReleaseDocument.byteLimit, isCancelled: isCancelled)
         do throws(ReleaseFault) {
             let release = try ReleaseDocument(parsing: bytes, source: name.description)
             // A document under another's name would bring one version where another was decided for.
@@ -63,19 +61,16 @@ extension BlobSource {
 extension Fault where Code == UpdateAgentFaultCode {
     /// What a refused or missing repository means for the agent.
     init(trust fault: TrustFault) {
-        let code: UpdateAgentFaultCode =
+        let (code, what): (UpdateAgentFaultCode, String) =
             switch fault.code {
-            case .expired: .expired
-            case .rolledBack: .rolledBack
-            case .fetch: .transfer
-            case .store: .state
-            case .malformed, .unsigned, .wrongVersion, .mismatch, .missing, .key: .untrusted
-            }
-        let what =
-            switch code {
-            case .transfer: "the repository cannot be reached"
-            case .state: "the repository's metadata cannot be kept"
-            default: "the repository is not trusted"
+            case .expired: (.expired, "the repository is not trusted")
+            case .rolledBack: (.rolledBack, "the repository is not trusted")
+            case .malformed, .unsigned, .wrongVersion, .key: (.untrusted, "the repository is not trusted")
+            case .fetch: (.transfer, "the repository cannot be reached")
+            // Nobody vouches for what is not there, nor for what is no metadata at all.
+            case .missing, .foreign: (.transfer, "the repository is not there, or not complete")
+            case .mismatch: (.mismatch, "the repository has something else than its signed metadata names")
+            case .store: (.state, "the repository's metadata cannot be kept")
             }
         self.init(code, what, cause: fault)
     }
@@ -83,9 +78,9 @@ extension Fault where Code == UpdateAgentFaultCode {
     /// What a failed transfer means for the agent.
     init(transfer fault: TransferFault) {
         switch fault.code {
-        case .tooLarge, .wrongSize, .digestMismatch:
+        case .tooLarge, .wrongSize, .digestMismatch, .receiver:
             self.init(.mismatch, "what the server has is not what the release names", cause: fault)
-        case .notFound, .http, .unreachable, .cut, .timeout, .tls, .cancelled, .refused, .receiver, .file:
+        case .notFound, .http, .unavailable, .unreachable, .cut, .timeout, .tls, .cancelled, .refused, .file:
             self.init(.transfer, "the transfer failed; the next attempt goes on where it ended", cause: fault)
         }
     }

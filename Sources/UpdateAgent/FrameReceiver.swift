@@ -1,77 +1,91 @@
 import BlockDevice
-import Compression
+import Cryptography
 import Fault
 import Release
 
-/// Takes the bytes of the frames blob as they come, and writes each frame to its place once all of it is there and verified.
-final class FrameReceiver {
+/// Takes what the frames hold as it comes, and writes each frame's part of the image to its place once all of it is there and
+/// verified.
+final class FrameReceiver: BlobReceiver {
     /// Frames that are written, from the first on.
     private(set) var framesDone: Int
 
     private let index: FrameIndex
     private let storage: any BlockStorage
-    private var decoder: FrameDecoder
-    private let compressed: UnsafeMutableRawBufferPointer
+    private let onFrame: (FrameReceiver) throws(UpdateAgentFault) -> Void
+    private let advance: (_ done: Int64, _ fetched: Int64) -> Void
     private let raw: UnsafeMutableRawBufferPointer
+    private var hasher = SHA256Hasher()
     private var filled = 0
+    private var received: Int64 = 0
 
     /// A receiver of the frames from `first` on.
-    init(_ index: FrameIndex, first: Int, storage: any BlockStorage) throws(UpdateAgentFault) {
-        do throws(CompressionFault) { decoder = try FrameDecoder() } catch {
-            throw UpdateAgentFault(.system, "the image cannot be decompressed", cause: error)
-        }
+    ///
+    /// - Parameters:
+    ///   - advance: told how many bytes of what is stored are done, and have been fetched, beside those before.
+    ///   - onFrame: called after each frame that is written.
+    init(
+        _ index: FrameIndex, first: Int, storage: any BlockStorage,
+        advance: @escaping (_ done: Int64, _ fetched: Int64) -> Void,
+        onFrame: @escaping (FrameReceiver) throws(UpdateAgentFault) -> Void
+    ) {
         self.index = index
         self.storage = storage
+        self.advance = advance
+        self.onFrame = onFrame
         framesDone = first
-        // Both are bounded: the index allows frames of 16 MiB at most.
-        compressed = .allocate(byteCount: index.frames.reduce(1) { max($0, $1.length) }, alignment: 4096)
+        // Bounded: the index allows frames of 16 MiB at most.
         raw = .allocate(byteCount: index.frameSize, alignment: 4096)
     }
 
-    deinit {
-        compressed.deallocate()
-        raw.deallocate()
-    }
+    deinit { raw.deallocate() }
 
-    /// Takes the next bytes of the blob.
-    ///
-    /// - Parameter onFrame: called after each frame that is written.
-    func take(
-        _ bytes: UnsafeRawBufferPointer, onFrame: () throws(UpdateAgentFault) -> Void
-    ) throws(UpdateAgentFault) {
+    func take(_ bytes: UnsafeRawBufferPointer, received total: Int64) throws(UpdateAgentFault) {
+        advance(0, total - received)
+        received = total
         var rest = bytes[...]
         while !rest.isEmpty {
             guard index.frames.indices.contains(framesDone) else {
                 throw UpdateAgentFault(.mismatch, "the frames blob is longer than its index says")
             }
             let frame = index.frames[framesDone]
-            let count = min(frame.length - filled, rest.count)
-            compressed[filled..<filled + count].copyBytes(from: rest.prefix(count))
+            let count = min(frame.rawLength - filled, rest.count)
+            raw[filled..<filled + count].copyBytes(from: rest.prefix(count))
             filled += count
             rest = rest.dropFirst(count)
-            if filled == frame.length {
-                try write(frame)
-                filled = 0
-                framesDone += 1
-                try onFrame()
-            }
+            if filled == frame.rawLength { try write(frame) }
         }
+    }
+
+    func finish() throws(UpdateAgentFault) {
+        guard framesDone == index.frames.count, filled == 0 else {
+            throw UpdateAgentFault(.mismatch, "the frames blob ended before its last frame")
+        }
+    }
+
+    /// The frame that was not complete comes once more.
+    func resume(isDamaged: Bool) -> Int64 {
+        filled = 0
+        received = 0
+        return index.frames.indices.contains(framesDone) ? index.frames[framesDone].offset : index.blobSize
     }
 
     private func write(_ frame: FrameIndex.Frame) throws(UpdateAgentFault) {
         guard let range = index.imageRange(ofFrame: framesDone) else { return }
-        let output = UnsafeMutableRawBufferPointer(rebasing: raw[..<frame.rawLength])
-        do throws(ReleaseFault) {
-            try decoder.decode(
-                UnsafeRawBufferPointer(rebasing: compressed[..<frame.length]), of: frame, into: output)
-        } catch {
+        let content = UnsafeRawBufferPointer(rebasing: raw[..<frame.rawLength])
+        filled = 0
+        hasher.update(content)
+        guard hasher.finish() == frame.rawDigest else {
             throw UpdateAgentFault(
-                .mismatch, "frame \(framesDone) of \(index.frames.count) is damaged", remedy: error.remedy, cause: error
-            )
+                .mismatch, "frame \(framesDone) of \(index.frames.count) holds other bytes than the index names",
+                at: .offset(path: "frames", UInt64(clamping: frame.offset)),
+                remedy: "try again; if it stays, the repository or a cache on the way is damaged")
         }
         try UpdateAgentFault.storing { () throws(BlockDeviceFault) in
-            try storage.write(UnsafeRawBufferPointer(output), at: range.lowerBound)
+            try storage.write(content, at: range.lowerBound)
         }
+        framesDone += 1
+        advance(Int64(frame.length), 0)
+        try onFrame(self)
     }
 }
 

@@ -1,5 +1,6 @@
 import Command
 import Fault
+import Fetching
 import FileIO
 import Glibc
 import SystemPackage
@@ -9,6 +10,8 @@ import Transfer
 struct HealthProbe {
     /// How long one look may take, in seconds.
     let patience: Int
+    /// Who speaks to the network.
+    let fetcher: any Fetcher
 
     /// - Returns: why it does not hold, or nil where it does.
     func problem(_ probe: HealthCheck.Probe) -> String? {
@@ -16,7 +19,7 @@ struct HealthProbe {
         case .unit(let unit): unitProblem(unit)
         case .command(let program, let arguments): commandProblem(Command(program, arguments))
         case .http(let address): httpProblem(address)
-        case .tcp(let host, let port): SocketProbe.problem(host: host, port: port, seconds: patience)
+        case .tcp(let host, let port): fetcher.connectionProblem(host: host, port: port, seconds: patience)
         case .containerd: containerdProblem()
         }
     }
@@ -48,16 +51,25 @@ struct HealthProbe {
     }
 
     private func httpProblem(_ address: String) -> String? {
-        var limits = HTTPClient.Patience()
-        limits.connectSeconds = min(patience, 10)
-        limits.slowSeconds = min(patience, 10)
-        limits.totalSeconds = patience
-        do throws(TransferFault) {
-            let status = try HTTPClient(patience: limits, retries: RetryPolicy(attempts: 1)).status(of: address)
-            return 200...299 ~= status ? nil : "\(address) answers with HTTP status \(status)"
-        } catch {
-            return "\(error)"
+        var options = HTTPOptions()
+        options.proxy = .none
+        options.patience.connectSeconds = min(patience, 10)
+        options.patience.slowSeconds = min(patience, 10)
+        options.patience.totalSeconds = patience
+        var request = HTTPRequest(address)
+        request.limit = 1 << 20
+        let answer = fetcher.fetch(
+            FetchRequest(request, form: .dropped, options: options), isCancelled: { false }, receive: { _, _ in })
+        switch answer.failure?.code {
+        // The status counts, also where it comes with a page that is too long or of another form.
+        case nil, .notFound, .http, .unavailable, .tooLarge, .wrongSize, .digestMismatch, .refused: break
+        case .timeout, .cut, .cancelled, .receiver, .file, .unreachable, .tls:
+            if let failure = answer.failure { return "\(failure)" }
         }
+        guard answer.status != 0 else {
+            return answer.failure.map { "\($0)" } ?? "\(address) answers without a status"
+        }
+        return 200...299 ~= answer.status ? nil : "\(address) answers with HTTP status \(answer.status)"
     }
 
     /// With containerd's own client where there is one; otherwise the way every gRPC connection begins.
@@ -66,6 +78,6 @@ struct HealthProbe {
         guard !client.exists else {
             return commandProblem(Command(client.string, ["--timeout", "\(patience)s", "version"]))
         }
-        return SocketProbe.problem(http2Socket: "/run/containerd/containerd.sock", seconds: patience)
+        return ContainerdProbe.problem(http2Socket: "/run/containerd/containerd.sock", seconds: patience)
     }
 }

@@ -1,5 +1,6 @@
 import Dispatch
 public import Fault
+public import Fetching
 import FileIO
 import Glibc
 import JSON
@@ -17,11 +18,13 @@ public struct HealthRunner: Sendable {
 
     private let settings: AgentSettings
     private let host: Host
+    private let fetcher: any Fetcher
 
-    /// The checks of `settings` on `host`.
-    public init(settings: AgentSettings, host: Host) {
+    /// The checks of `settings` on `host`; `fetcher` speaks to the network for them.
+    public init(settings: AgentSettings, host: Host, fetcher: any Fetcher) {
         self.settings = settings
         self.host = host
+        self.fetcher = fetcher
     }
 
     /// Runs all checks at the same time, each until it holds or its time is over.
@@ -36,7 +39,7 @@ public struct HealthRunner: Sendable {
         let queue = DispatchQueue(label: "io.ballast.health", attributes: .concurrent)
         for (position, check) in checks.enumerated() {
             queue.async(group: group) {
-                let outcome = Self.outcome(of: check, patience: patience)
+                let outcome = Self.outcome(of: check, patience: patience, fetcher)
                 results.put(outcome, at: position)
                 note("\(check.name): " + (outcome.problem ?? "holds") + " (\(outcome.seconds) s)")
             }
@@ -55,12 +58,15 @@ public struct HealthRunner: Sendable {
     }
 
     /// - Parameter patience: how many times its time a check may take, up to `mostPatience` seconds more.
-    private static func outcome(of check: HealthCheck, patience: Int) -> HealthReport.Outcome {
+    private static func outcome(
+        of check: HealthCheck, patience: Int, _ fetcher: any Fetcher
+    ) -> HealthReport.Outcome {
         let limit = min(check.timeout * patience, check.timeout + mostPatience)
         let start = ContinuousClock.now
         while true {
             let left = limit - Int((ContinuousClock.now - start).components.seconds)
-            let problem = HealthProbe(patience: max(1, min(left, lookSeconds * patience))).problem(check.probe)
+            let problem = HealthProbe(patience: max(1, min(left, lookSeconds * patience)), fetcher: fetcher).problem(
+                check.probe)
             let seconds = (ContinuousClock.now - start).components.seconds
             guard let problem else { return HealthReport.Outcome(name: check.name, problem: nil, seconds: seconds) }
             if seconds >= Int64(limit) {

@@ -27,6 +27,8 @@ public struct HostPaths: Sendable {
     var trust: FilePath { state.appending("trust") }
     /// How far an update has come.
     var staging: FilePath { state.appending("staging.json") }
+    /// Where the fetch workers are.
+    public var fetchSocket: FilePath { prefix.appending("run/ballast/fetch") }
     /// Where the image's supervisor listens for the outcome of a boot.
     var verdict: FilePath { prefix.appending("dev/virtio-ports/io.ballast.verdict") }
 

@@ -138,8 +138,10 @@ public struct HostStatus: AgentAnswer, Hashable {
     public var reason: String?
     /// The last failure that nothing has succeeded after.
     public var lastError: String?
-    /// The repository's address.
+    /// The address of the repository that is asked first, without a user and password.
     public var repository: String?
+    /// The addresses of all that have the same, that one included.
+    public var mirrors: [String]
     /// The channel.
     public var channel: String
     /// The agent's own version.
@@ -171,7 +173,8 @@ public struct HostStatus: AgentAnswer, Hashable {
             "slot": text(slot), "other_slot": other?.json ?? .null, "state": phase.json,
             "progress": progress?.json ?? .null, "pinned": text(pinned), "denied": .array(denied.map(\.json)),
             "last_check": time(lastCheck), "next_check": time(nextCheck), "reason": text(reason),
-            "last_error": text(lastError), "repository": text(repository), "channel": .string(channel),
+            "last_error": text(lastError), "repository": text(repository),
+            "mirrors": .array(mirrors.map { .string($0) }), "channel": .string(channel),
             "agent": .string(agent),
         ]
     }

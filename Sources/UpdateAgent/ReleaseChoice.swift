@@ -80,7 +80,7 @@ struct ReleaseChoice {
             } catch {
                 switch error.code {
                 // What could not be fetched this time is not passed over: whoever holds it back would choose what hosts take.
-                case .transfer, .state: throw error
+                case .transfer, .mismatch, .state: throw error
                 default: break
                 }
                 // One bad release must not keep hosts from those beside it.

@@ -3,6 +3,7 @@ import BootControl
 import BootLoader
 import Cryptography
 import Fault
+import Fetching
 import FileIO
 import PartitionTable
 import Release
@@ -32,7 +33,7 @@ struct SlotUpdate {
         /// Step 1: from now on nothing but the version that runs can boot.
         var clear: () throws(UpdateAgentFault) -> Void
         /// Whether it shall be given up. Asked about once a second while something is fetched.
-        var isCancelled: () -> Bool
+        var isCancelled: @Sendable () -> Bool
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
         /// Step 7, which makes the version bootable by this kernel image.
@@ -105,7 +106,7 @@ struct SlotUpdate {
     }
 
     private func fetchIndex() throws(UpdateAgentFault) -> FrameIndex {
-        let bytes = try source.contents(of: release.image.index)
+        let bytes = try source.contents(of: release.image.index, isCancelled: observer.isCancelled)
         do throws(ReleaseFault) {
             let index = try FrameIndex(parsing: bytes, source: release.image.index.path)
             guard index.imageSize == release.image.size, index.blobSize == release.image.frames.size else {
@@ -148,9 +149,8 @@ struct SlotUpdate {
         let first = try framesPresent(index, on: storage, slot: slot)
         let begin = index.frames.indices.contains(first) ? index.frames[first].offset : index.blobSize
         observer.advance(begin, 0)
-        let receiver = try FrameReceiver(index, first: first, storage: storage)
         var kept = first
-        func keep() throws(UpdateAgentFault) {
+        func keep(_ receiver: FrameReceiver) throws(UpdateAgentFault) {
             guard receiver.framesDone > kept else { return }
             try UpdateAgentFault.storing { () throws(BlockDeviceFault) in try storage.flush() }
             kept = receiver.framesDone
@@ -158,24 +158,20 @@ struct SlotUpdate {
                 version: version, index: release.image.index.digest, slot: slot.index, frames: kept
             ).save(to: stagingPath)
         }
+        let receiver = FrameReceiver(index, first: first, storage: storage, advance: observer.advance) {
+            receiver throws(UpdateAgentFault) in
+            if Int64(receiver.framesDone - kept) * Int64(index.frameSize) >= checkpoint { try keep(receiver) }
+        }
         do throws(UpdateAgentFault) {
-            try source.stream(release.image.frames, from: begin, isCancelled: observer.isCancelled) {
-                bytes throws(UpdateAgentFault) in
-                observer.advance(Int64(bytes.count), Int64(bytes.count))
-                try receiver.take(bytes) { () throws(UpdateAgentFault) in
-                    let behind = Int64(receiver.framesDone - kept) * Int64(index.frameSize)
-                    if behind >= checkpoint { try keep() }
-                }
-            }
+            try source.stream(
+                release.image.frames, from: begin, form: .decompressed, into: receiver,
+                isCancelled: observer.isCancelled)
         } catch {
             // What has come need not come again; where even that fails, the first failure is the one to tell.
-            try? keep()
+            try? keep(receiver)
             throw error
         }
-        guard receiver.framesDone == index.frames.count else {
-            throw UpdateAgentFault(.mismatch, "the frames blob ended before its last frame")
-        }
-        try keep()
+        try keep(receiver)
         try UpdateAgentFault.storing { () throws(BlockDeviceFault) in try storage.flush() }
     }
 
@@ -249,24 +245,13 @@ struct SlotUpdate {
     }
 
     private func write(_ kernel: KernelName) throws(UpdateAgentFault) {
-        let writer = try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
-        var hasher = SHA256Hasher()
-        var size: Int64 = 0
-        try source.stream(release.kernel, from: 0, isCancelled: observer.isCancelled) {
-            bytes throws(UpdateAgentFault) in
-            size += Int64(bytes.count)
-            guard size <= release.kernel.size else { throw HTTPRepository.mismatch(release.kernel) }
-            hasher.update(bytes)
-            try Self.booting { () throws(BootControlFault) in try writer.append(bytes) }
-            observer.advance(Int64(bytes.count), Int64(bytes.count))
+        let receiver = try KernelReceiver(release.kernel, advance: { observer.advance($0, max($0, 0)) }) {
+            () throws(UpdateAgentFault) in
+            try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
         }
-        guard size == release.kernel.size, hasher.finish() == release.kernel.digest else {
-            throw HTTPRepository.mismatch(release.kernel)
-        }
-        try Self.booting { () throws(BootControlFault) in
-            try writer.flush()
-            try entries.flush()
-        }
+        try source.stream(
+            release.kernel, from: 0, form: .stored, into: receiver, isCancelled: observer.isCancelled)
+        try Self.booting { () throws(BootControlFault) in try entries.flush() }
     }
 
     private func root(_ slot: Slot, writable: Bool) throws(UpdateAgentFault) -> any BlockStorage {

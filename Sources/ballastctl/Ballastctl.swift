@@ -19,7 +19,7 @@ struct Ballastctl: ParsableCommand {
               1  failed
               2  the command line is not valid
               3  the caller may not do this
-              4  another job runs, and did not end within --busy-timeout
+              4  another job runs, and its end was not waited for, or did not come within --busy-timeout
               5  refused: the version is denied or unknown, or there is nothing good to go back to
               6  ballastd does not run, or went away
 
@@ -46,9 +46,19 @@ struct Ballastctl: ParsableCommand {
             let status = exitCode(for: error)
             // ArgumentParser's own status is that of sysexits.h.
             guard status == .validationFailure else { exit(withError: error) }
+            if asksForJSON {
+                OutputFormat.printError(code: "usage", message: message(for: error), remedy: "see 'ballastctl --help'")
+            }
             StandardStreams.report(fullMessage(for: error))
             Glibc.exit(2)
         }
+    }
+
+    /// Whether the command line, which is not valid, asks for JSON.
+    private static var asksForJSON: Bool {
+        let arguments = CommandLine.arguments
+        return arguments.contains("--format=json")
+            || zip(arguments, arguments.dropFirst()).contains { $0 == "--format" && $1 == "json" }
     }
 }
 
@@ -63,11 +73,7 @@ struct CommandFailure: Error {
         message += fault.message
         if let cause = fault.cause { message += ": \(cause)" }
         if format == .json {
-            let error: JSONValue = [
-                "code": .string(fault.code.rawValue), "message": .string(message),
-                "remedy": fault.remedy.map { .string($0) } ?? .null,
-            ]
-            StandardStreams.print(JSONValue.object(["error": error]).compactText)
+            OutputFormat.printError(code: fault.code.rawValue, message: message, remedy: fault.remedy)
         }
         StandardStreams.report("ballastctl: \(Report.printable(message))")
         if let remedy = fault.remedy { StandardStreams.report("  \(Report.printable(remedy))") }
@@ -88,6 +94,13 @@ struct CommandFailure: Error {
 /// How answers are written.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
     case text, json
+
+    static func printError(code: String, message: String, remedy: String?) {
+        let error: JSONValue = [
+            "code": .string(code), "message": .string(message), "remedy": remedy.map { .string($0) } ?? .null,
+        ]
+        StandardStreams.print(JSONValue.object(["error": error]).compactText)
+    }
 }
 
 /// Options of every verb.
@@ -100,7 +113,8 @@ struct ControlOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How long to wait for the end of another job, such as the agent's own check.", valueName: "seconds"))
+            "How long to wait where another process of the agent works, as in 'ballastd update'.", valueName: "seconds")
+    )
     var busyTimeout = 30
 
     func validate() throws {
@@ -113,10 +127,10 @@ struct ControlOptions: ParsableArguments {
     ///
     /// An agent that is busy is asked again until `busyTimeout` has passed.
     func call(
-        _ method: String, _ parameters: JSONValue = [:], timeout: Duration? = nil,
+        _ method: String, _ parameters: JSONValue = [:], timeout: Duration? = nil, isPatient: Bool = true,
         text: (JSONValue) -> String, json: (JSONValue) -> JSONValue = { $0 }
     ) throws(CommandFailure) {
-        try reporting { () throws(ControlFault) in
+        try reporting(isPatient: isPatient) { () throws(ControlFault) in
             let client = try VarlinkClient(connectingTo: socket)
             let answer = try client.call("\(UpdateInterface.name).\(method)", parameters, timeout: timeout)
             StandardStreams.print(format == .json ? json(answer).compactText : text(answer))
@@ -130,8 +144,10 @@ struct ControlOptions: ParsableArguments {
         }
     }
 
-    private func reporting(_ body: () throws(ControlFault) -> Void) throws(CommandFailure) {
-        let deadline = ContinuousClock.now + .seconds(busyTimeout)
+    private func reporting(
+        isPatient: Bool = true, _ body: () throws(ControlFault) -> Void
+    ) throws(CommandFailure) {
+        let deadline = ContinuousClock.now + .seconds(isPatient ? busyTimeout : 0)
         var hasSaid = false
         while true {
             do throws(ControlFault) { return try body() } catch {
@@ -159,5 +175,11 @@ struct VersionCommand: ParsableCommand {
               ballastctl version
             """.flowing)
 
-    func run() { StandardStreams.print("ballastctl \(ProgramVersion.current)") }
+    @Option(help: "text or json.")
+    var format = OutputFormat.text
+
+    func run() {
+        let document: JSONValue = ["version": .string(ProgramVersion.current)]
+        StandardStreams.print(format == .json ? document.compactText : "ballastctl \(ProgramVersion.current)")
+    }
 }

@@ -9,15 +9,19 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Ask the repository what this host would take, and why.",
         discussion: """
-            Nothing is fetched but metadata. With --format json, 'available' is null where there is nothing to take.
+            Nothing is fetched but metadata. With --format json, 'available' is null where there is nothing to take. Where \
+            the host is at a check or an update already, this waits for its end.
 
             Example:
               ballastctl check
             """.flowing)
 
+    @Flag(inversion: .prefixedNo, help: "Wait where the host is at a check or an update already, or fail.")
+    var wait = true
+
     @OptionGroup var options: ControlOptions
 
-    func run() throws { try options.call("Check", text: Report.check) }
+    func run() throws { try options.call("Check", ["wait": .bool(wait)], isPatient: wait, text: Report.check) }
 }
 
 /// `ballastctl reboot`.

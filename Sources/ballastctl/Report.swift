@@ -102,6 +102,9 @@ enum Report {
         }
         if let repository = text(status["repository"]) {
             rows.append(("repository", repository + (text(status["channel"]).map { ", channel \($0)" } ?? "")))
+            for mirror in elements(status["mirrors"]).dropFirst() {
+                if let mirror = text(mirror) { rows.append(("", "or \(mirror)")) }
+            }
         } else {
             rows.append(("repository", "none"))
         }

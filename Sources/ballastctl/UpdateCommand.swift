@@ -10,7 +10,9 @@ struct UpdateCommand: ParsableCommand {
         commandName: "update", abstract: "Bring the newest version that this host may take into the other slot.",
         discussion: """
             The next boot tries it; 'ballastctl reboot' makes that now. What the other slot holds already is not fetched \
-            again. The agent does the work: Ctrl-C ends only the looking on. Progress is on standard error.
+            again. The agent does the work: Ctrl-C ends only the looking on. Progress is on standard error. Where the host \
+            is at an update already, this waits for the end of that. Where the image says 'reboot: immediate', the host \
+            reboots at the end, which the answer says.
 
             Example:
               ballastctl update && ballastctl reboot

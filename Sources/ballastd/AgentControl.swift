@@ -13,7 +13,7 @@ struct AgentControl: ControlHandler {
     ) throws -> JSONValue {
         switch method {
         case .status: try agent.status().json
-        case .check: try agent.check().json
+        case .check(let waits): try agent.check(waits: waits).json
         case .update: try agent.update { progress($0.json) }.json
         case .reboot: try agent.reboot().json
         case .rollback(let reboot): try agent.rollback(reboot: reboot).json

@@ -1,9 +1,10 @@
 import Control
+import Dispatch
 import Fault
+import Fetching
 import Glibc
 import SystemPackage
 import Terminal
-import Transfer
 import UpdateAgent
 
 /// The verbs of `ballastd`.
@@ -20,6 +21,8 @@ enum Daemon {
           settings  reads the settings, and says what is wrong with them
           good      notes that this boot has passed its health checks
           update    brings the newest version into the other slot, as 'ballastctl update' does
+          fetch     fetches for the other verbs, without any rights of its own: for who is at the other end
+                    of standard input, or where that is no socket, for all who come to /run/ballast/fetch
 
           --root    finds all files, devices included, below DIRECTORY instead of /
 
@@ -53,6 +56,7 @@ enum Daemon {
                 return 1
             case "good": StandardStreams.print(try agent(prefix).recordGood())
             case "update": try update(prefix)
+            case "fetch": try fetch(prefix)
             default: return misused("there is no verb '\(verb)'")
             }
             return 0
@@ -78,13 +82,19 @@ enum Daemon {
 
     private static func agent(_ prefix: FilePath) throws(UpdateAgentFault) -> Agent {
         let (settings, problem, host) = try parts(prefix)
-        let source = settings.repository.map { address in
-            HTTPRepository(
-                address: address, client: HTTPClient(userAgent: "ballastd/\(ProgramVersion.current)"),
-                paths: host.paths,
-                now: host.now)
-        }
+        let source =
+            settings.mirrors.isEmpty ? nil : MirroredRepository(settings, host: host, fetcher: fetcher(host.paths))
         return Agent(settings: settings, settingsProblem: problem, host: host, source: source)
+    }
+
+    private static func fetcher(_ paths: HostPaths) -> any Fetcher { WorkerFetcher(socket: paths.fetchSocket) }
+
+    private static func fetch(_ prefix: FilePath) throws(UpdateAgentFault) {
+        if FetchWorker.isSocket(STDIN_FILENO) { return FetchWorker(owning: STDIN_FILENO).run() }
+        let path = HostPaths(prefix: prefix).fetchSocket
+        do throws(FetchWorkerFault) { try FetchWorker.serve(at: path) } catch {
+            throw UpdateAgentFault(.system, "nothing can be fetched for others", cause: error)
+        }
     }
 
     private static func serve(_ prefix: FilePath) throws(UpdateAgentFault) {
@@ -97,8 +107,27 @@ enum Daemon {
             StandardStreams.report("ballastd: \(error)")
         }
         let server = controlServer(agent)
-        defer { server?.stop() }
+        // Whoever waits for an answer gets it, also one that says that the host reboots.
+        let end = onTermination {
+            agent.stop()
+            server?.stop(answeringFor: .seconds(answerSeconds))
+            exit(0)
+        }
+        defer { end.cancel() }
         agent.keepUpToDate { StandardStreams.report($0) }
+    }
+
+    /// How long calls may take to be answered once the agent is to end, in seconds.
+    private static let answerSeconds = 5
+
+    /// Has `body` done, on a thread of its own, when the process is told to end.
+    private static func onTermination(_ body: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+        signal(SIGTERM, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(
+            signal: SIGTERM, queue: DispatchQueue(label: "io.ballast.termination"))
+        source.setEventHandler(handler: body)
+        source.activate()
+        return source
     }
 
     /// A host that nobody can ask still has to find its way to a version on which somebody can.
@@ -125,7 +154,7 @@ enum Daemon {
             settings = try AgentSettings(withoutFilesOf: paths)
         }
         let host = try Host(paths, settings: settings)
-        let runner = HealthRunner(settings: settings, host: host)
+        let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
         return try runner.handleFailure(HealthReport.incomplete(host, problem))
     }
 
@@ -138,7 +167,7 @@ enum Daemon {
             StandardStreams.report(try failed(prefix, problem: "\(error)"))
             return 1
         }
-        let runner = HealthRunner(settings: settings, host: host)
+        let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
         let report = runner.run { StandardStreams.print($0) }
         StandardStreams.print(report.text)
         if report.hasPassed { return 0 }

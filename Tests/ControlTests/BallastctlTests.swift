@@ -54,7 +54,11 @@ struct BallastctlTests {
     @Test(
         "each verb calls its method, and says what came of it",
         arguments: [
-            (["check"], .check, "1.1.0 is available (100.0 MiB): newest of the channel\n  New kernel.\n"),
+            (["check"], .check(waits: true), "1.1.0 is available (100.0 MiB): newest of the channel\n  New kernel.\n"),
+            (
+                ["check", "--no-wait"], .check(waits: false),
+                "1.1.0 is available (100.0 MiB): newest of the channel\n  New kernel.\n"
+            ),
             (["update"], .update, "1.1.0 is in slot b and boots next (100.0 MiB fetched, 12 s)\n"),
             (["reboot"], .reboot, "rebooting\n"),
             (["rollback"], .rollback(reboot: false), "back to 1.0.0\n"),
@@ -88,11 +92,32 @@ struct BallastctlTests {
         #expect(try document(outcome) == FakeAgent.status)
     }
 
+    @Test("a command line that is not valid is one JSON document too, where JSON is asked for")
+    func misusedJSON() async throws {
+        let tool = ControlTool(socket: "/nowhere")
+        for arguments in [
+            ["status", "--format", "json", "--colour"], ["pin", "--format=json"], ["nothing", "--format", "json"],
+            ["status", "--format", "json", "--busy-timeout", "-1"],
+        ] {
+            let outcome = try await tool.run(arguments)
+            #expect(outcome.status == 2)
+            let answer = try document(outcome)
+            #expect(answer["error"]?["code"] == "usage", "\(outcome.outputText)")
+        }
+        #expect(try await tool.run(["status", "--colour"]).outputText.isEmpty)
+        let version = try await document(
+            Command(BuiltExecutable.path("ballastctl").string, ["version", "--format", "json"]).run())
+        #expect(version["version"] != nil)
+        let absent = try await tool.run(["status", "--format", "json"])
+        #expect(absent.status == 6)
+        #expect(try document(absent)["error"]?["code"] == "not-running")
+    }
+
     @Test("nothing to do is no failure")
     func nothing() async throws {
         let host = try ControlHost(
             FakeAgent { method, _ in
-                method == .check
+                method == .check(waits: true)
                     ? ["running": "1.1.0", "available": .null, "reason": "1.1.0 is the newest", "in_other_slot": false]
                     : ["outcome": "nothing", "version": .null, "detail": "1.1.0 is the newest", "seconds": 0]
             })

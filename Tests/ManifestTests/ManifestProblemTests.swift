@@ -130,9 +130,10 @@ struct ManifestProblemTests {
             ),
             (
                 "product: x\nupdate: {url: \"http://a b/\"}\n",
-                "m.yaml:2:15: 'update.url' is 'http://a b/', expected an address such as 'https://host:8443/path', with "
-                    + "'http://' or 'https://' before it"
+                "m.yaml:2:15: 'update.url' is 'http://a b/', expected an address such as 'https://host:8443/path', without '?' and "
+                    + "'#'"
             ),
+
             (
                 "product: x\nhealth: [{name: a, command: [curl, -f]}]\n",
                 "m.yaml:2:30: 'health[0].command[0]' is 'curl', expected a program by its absolute path; did you mean "

@@ -100,7 +100,7 @@ struct ManifestSchemaTests {
     @Test(
         "addresses that hosts can ask are taken",
         arguments: [
-            "http://127.0.0.1:8080", "https://updates.example.org/a/b?c", "https://user:pass@host_1:1/",
+            "http://127.0.0.1:8080", "https://updates.example.org/a/b", "https://user:pass@host_1:1/",
             "http://[::1]:65535/x",
             "http://10.0.2.2:44321",
         ])
@@ -109,6 +109,24 @@ struct ManifestSchemaTests {
             "m.yaml": "product: x\nupdate: {url: \"\(text)\", trusted_root: root.json}\n", "root.json": "{}",
         ])
         #expect(try files.load("m.yaml").update.url == text)
+    }
+
+    @Test(
+        "what is half said of a repository is refused",
+        arguments: [
+            (
+                "mirrors: [\"http://a/\"]",
+                "m.yaml:2:19: 'update.mirrors' is given without 'update.url'; name the repository's own address there"
+            ),
+            (
+                "transfer: {client_key: /k}",
+                "m.yaml:2:33: 'client_certificate' and 'client_key' belong together; give both or neither"
+            ),
+        ])
+    func half(text: String, sentence: String) throws {
+        let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {\(text)}\n"])
+        let fault = try #require(throws: ManifestFault.self) { try files.load("m.yaml") }
+        #expect("\(fault)".replacing("\(files.path)/", with: "") == sentence)
     }
 
     @Test("a repository that hosts could not trust is refused")

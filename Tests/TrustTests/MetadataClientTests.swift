@@ -176,7 +176,7 @@ struct MetadataClientTests {
         for length in stride(from: 0, to: whole.count - 1, by: 13) {
             repository.files[path] = Array(whole[..<length])
             let fault = try #require(throws: TrustFault.self) { try refresh() }
-            #expect([.malformed, .mismatch].contains(fault.code))
+            #expect([.foreign, .mismatch].contains(fault.code))
         }
     }
 

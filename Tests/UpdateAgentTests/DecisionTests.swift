@@ -266,7 +266,7 @@ struct AgentFilesTests {
             with: "{\"repository\": \"https://mirror.example/box/\", \"poll\": {\"interval_seconds\": 60}}")
         let merged = try AgentSettings.load(paths)
         #expect(merged.problem == nil)
-        #expect(merged.settings.repository == "https://mirror.example/box")
+        #expect(merged.settings.mirrors == ["https://mirror.example/box"])
         #expect(merged.settings.interval == 60)
         #expect(merged.settings.jitter == image.jitter)
         #expect(merged.settings.tries == image.tries)
@@ -281,6 +281,9 @@ struct AgentFilesTests {
             ("\"chanel\": \"beta\"", "unknown member 'chanel'"),
             ("\"boot\": {\"tries\": 0}", "boot.tries: 0 is outside"),
             ("\"repository\": \"ftp://x\"", "repository: expected an address"),
+            ("\"repository\": [\"https://x/\", \"http://x/?a\"]", "repository[1]: expected an address without"),
+            ("\"transfer\": {\"proxy\": \"host:3128\"}", "transfer.proxy: expected 'none' or an address"),
+            ("\"transfer\": {\"bytes_per_second\": 0}", "transfer.bytes_per_second: 0 is outside"),
             (
                 "\"poll\": {\"interval_seconds\": 61, \"jitter_seconds\": -1, \"often\": 1}",
                 "poll: unknown member 'often'"
@@ -294,8 +297,17 @@ struct AgentFilesTests {
             #expect(settings.settings.jitter == image.jitter)
             #expect(settings.settings.interval == (text.contains("poll") ? 61 : image.interval))
         }
+        try file.replaceContents(
+            with: """
+                {"repository": ["https://a/x//", "https://[::1]:8443"],
+                 "transfer": {"client_certificate": "/c", "client_key": "/k", "proxy": "none", "no_proxy": ["b"]}}
+                """)
+        let several = try AgentSettings.load(paths)
+        #expect(several.problem == nil)
+        #expect(several.settings.mirrors == ["https://a/x", "https://[::1]:8443"])
+        #expect(several.settings.transfer.key == "/k" && several.settings.transfer.proxy == "none")
         try file.replaceContents(with: "{\"repository\": null}")
-        #expect(try AgentSettings.load(paths).settings.repository == nil)
+        #expect(try AgentSettings.load(paths).settings.mirrors.isEmpty)
     }
 
     @Test("whoever watches sees every state in its order, and nothing after it stops")

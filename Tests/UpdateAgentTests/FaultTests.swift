@@ -1,6 +1,7 @@
 import BlockDevice
 import BootControl
 import Cryptography
+import Dispatch
 import Fault
 import FileIO
 import Publishing
@@ -34,7 +35,6 @@ struct FaultTests {
         let fault = try failure(host, agent)
         #expect(fault.code == .mismatch)
         #expect(fault.description.contains("damaged"))
-        #expect(fault.description.contains("its SHA-256 differs"))
         host.source.faults.withLock { $0.flipped = nil }
         #expect(try agent.update { _ in }.outcome == .staged)
         #expect(try agent.status().lastError == nil)
@@ -99,7 +99,7 @@ struct FaultTests {
         try path.replaceContents(with: change < 0 ? Array(bytes.dropLast()) : bytes + [0])
         let fault = try failure(host, try host.agent())
         #expect(fault.code == .mismatch)
-        #expect(fault.description.contains("frames blob"))
+        #expect(fault.description.contains(change < 0 ? "frames blob" : "damaged zstd frame"))
     }
 
     @Test("a slot that does not come to the signed root hash never gets a label or an entry")
@@ -132,28 +132,53 @@ struct FaultTests {
         #expect(try agent.status().other?.version == "1.1")
     }
 
-    @Test("a second update while one runs is told what runs and changes nothing")
-    func busy() async throws {
+    @Test("who asks for what runs already gets what that comes to; another process is told")
+    func joined() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         let agent = try host.agent()
         let other = try host.agent()
-        let refusals = Mutex<[String]>([])
+        let answers = Mutex<[Result<UpdateResult, UpdateAgentFault>]>([])
+        let phases = Mutex<Set<String>>([])
+        let group = DispatchGroup()
+        let hasBegun = Mutex(false)
         host.source.faults.withLock { faults in
             faults.onPiece = {
-                guard refusals.withLock({ $0.isEmpty }) else { return }
-                for agent in [agent, other] {
-                    do throws(UpdateAgentFault) { _ = try agent.update { _ in } } catch {
-                        refusals.withLock { $0.append("\(error.codeName): \(error.message)") }
-                    }
+                let isFirst = hasBegun.withLock { hasBegun in
+                    defer { hasBegun = true }
+                    return !hasBegun
                 }
+                guard isFirst else { return }
+                let isBusy = #expect(throws: UpdateAgentFault.self) { try other.update { _ in } }
+                #expect(isBusy?.description.hasPrefix("another process of the agent works already") == true)
+                let refused = #expect(throws: UpdateAgentFault.self) { try agent.check(waits: false) }
+                #expect(refused?.message == "'update' runs already")
+                #expect(refused?.remedy == "wait for its end, or end it with 'ballastctl deny 1.1'")
+                let joined = DispatchGroup()
+                joined.enter()
+                DispatchQueue(label: "operator").async(group: group) {
+                    let isFirst = Mutex(true)
+                    let answer = Result { () throws(UpdateAgentFault) in
+                        try agent.update { progress in
+                            phases.withLock { _ = $0.insert(progress.phase.name) }
+                            let leaves = isFirst.withLock { isFirst in
+                                defer { isFirst = false }
+                                return isFirst
+                            }
+                            if leaves { joined.leave() }
+                        }
+                    }
+                    answers.withLock { $0.append(answer) }
+                }
+                // The job goes on when it has company.
+                joined.wait()
             }
         }
-        #expect(try agent.update { _ in }.outcome == .staged)
-        #expect(
-            refusals.withLock { $0 } == [
-                "busy: 'update' runs already", "busy: another process of the agent works already",
-            ])
+        let result = try agent.update { _ in }
+        #expect(result.outcome == .staged)
+        group.wait()
+        #expect(try answers.withLock { $0 }.map { try $0.get() } == [result])
+        #expect(phases.withLock { $0 }.isSuperset(of: ["staging", "staged"]))
     }
 
     @Test("a version that is denied while it is written does not become bootable")
@@ -175,7 +200,16 @@ struct FaultTests {
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         let agent = try host.agent()
         _ = try agent.update { _ in }
-        _ = try agent.job("check") { () throws(UpdateAgentFault) in try agent.deny("1.1", reason: "too early") }
+        let denied = Mutex<UpdateAgentFault?>(nil)
+        host.source.faults.withLock { faults in
+            faults.onRefresh = {
+                do throws(UpdateAgentFault) { _ = try agent.deny("1.1", reason: "too early") } catch {
+                    denied.withLock { $0 = error }
+                }
+            }
+        }
+        _ = try agent.check()
+        #expect(denied.withLock { $0 } == nil)
         #expect(try host.order().contains("1.1+0"))
         #expect(try host.boot() == "1.0")
     }

@@ -1,5 +1,6 @@
 import BootControl
 import Fault
+import Fetching
 import FileIO
 import JSON
 import Release
@@ -26,7 +27,9 @@ struct HealthProbeTests {
             identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
             bootFiles: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
             countedEntry: { nil }, reboot: {}, journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
-        return try await onOwnThread { HealthRunner(settings: settings, host: machine).run { _ in } }
+        return try await onOwnThread {
+            HealthRunner(settings: settings, host: machine, fetcher: DirectFetcher()).run { _ in }
+        }
     }
 
     @Test("what holds holds, and what does not says why")

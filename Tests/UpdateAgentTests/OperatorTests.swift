@@ -1,6 +1,7 @@
 import BootControl
 import BootLoader
 import Fault
+import Fetching
 import FileIO
 import JSON
 import Publishing
@@ -226,7 +227,7 @@ struct OperatorTests {
             #expect(try host.boot() == "1.0")
             var blind = try host.present()
             blind.bootFiles = { () throws(BootControlFault) in throw BootControlFault(.inputOutput, "not mounted") }
-            let runner = HealthRunner(settings: try host.settings(), host: blind)
+            let runner = HealthRunner(settings: try host.settings(), host: blind, fetcher: DirectFetcher())
             said.append(String(try runner.handleFailure(HealthReport.incomplete(blind, "it fails")).prefix(8)))
         }
         #expect(said == ["rebootin", "rebootin", "rebootin", "degraded", "degraded"])
@@ -661,7 +662,7 @@ struct TrialEndTests {
         let settings = try host.settings { members in
             members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
         }
-        let runner = HealthRunner(settings: settings, host: try host.present())
+        let runner = HealthRunner(settings: settings, host: try host.present(), fetcher: DirectFetcher())
         let report = runner.run { _ in }
         #expect(try runner.handleFailure(report).hasPrefix("rebooting"))
         #expect(host.state.withLock { $0.reboots } == 1)

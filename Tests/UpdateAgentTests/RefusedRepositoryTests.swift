@@ -1,6 +1,7 @@
 import Command
 import Cryptography
 import Fault
+import Fetching
 import FileIO
 import Foundation
 import Publishing
@@ -52,6 +53,8 @@ struct RefusedRepositoryTests {
         func update(from address: String) async throws -> Command.Outcome {
             try served.settings(root, address: address, machine: machine)
             let daemon = try BuiltExecutable.path("ballastd")
+            let workers = try FetchService(root: root)
+            defer { withExtendedLifetime(workers) {} }
             return try await Command(daemon.string, ["update", "--root", root.string]).outcome()
         }
 
@@ -108,8 +111,9 @@ struct RefusedRepositoryTests {
             try Self.served.settings(root, address: address, machine: machine)
             let paths = HostPaths(prefix: root)
             let settings = try AgentSettings.load(paths).settings
-            let source = HTTPRepository(address: address, client: HTTPClient(), paths: paths, now: { .now })
-            let agent = Agent(settings: settings, host: try Host(paths, settings: settings), source: source)
+            let host = try Host(paths, settings: settings)
+            let source = MirroredRepository(settings, host: host, fetcher: DirectFetcher())
+            let agent = Agent(settings: settings, host: host, source: source)
             #expect(try await onOwnThread { try agent.check().available } == "1.2")
         }
         try scene.metadata.appending("timestamp.json").replaceContents(with: old)
@@ -155,8 +159,9 @@ struct RefusedRepositoryTests {
         try frames.replaceContents(with: bytes)
         try await scene.expectRefusal(
             [
-                "ballastd: frame 2 of 4 is damaged: frames at byte 269138: the frame is not what the index names: its SHA-256 "
-                    + "differs; try again; if it stays, the repository or a cache on the way is damaged\n"
+                "ballastd: what the server has is not what the release names: http://HOST/blobs/",
+                ": what came is no zstd frame: damaged zstd frame: Unknown frame descriptor; try again; if it stays, the repository or a "
+                    + "cache on the way is damaged\n",
             ], changesSlot: true)
     }
 

@@ -3,6 +3,7 @@ import BootControl
 import BootLoader
 import Cryptography
 import Fault
+import Fetching
 import FileIO
 import JSON
 import PartitionTable
@@ -216,7 +217,7 @@ final class TestHost: Sendable {
         let settings = try settings { members in
             members["health"] = [["name": "never", "timeout_seconds": 1, "command": ["/bin/false"]]]
         }
-        let runner = HealthRunner(settings: settings, host: try present())
+        let runner = HealthRunner(settings: settings, host: try present(), fetcher: DirectFetcher())
         return try runner.handleFailure(runner.run { _ in })
     }
 

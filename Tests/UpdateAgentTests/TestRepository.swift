@@ -1,7 +1,9 @@
 import BootLoader
 import Command
+import Compression
 import Cryptography
 import Fault
+import Fetching
 import FileIO
 import JSON
 import Publishing
@@ -155,7 +157,10 @@ final class TestSource: BlobSource {
         }
     }
 
-    func refresh() throws(UpdateAgentFault) -> TrustedRepository {
+    var retryAfter: Int64? { nil }
+
+    func refresh(isCancelled: @escaping @Sendable () -> Bool = { false }) throws(UpdateAgentFault) -> TrustedRepository
+    {
         faults.withLock { $0.onRefresh }()
         let (refusal, later, unreachable) = faults.withLock { ($0.refusal, $0.later, $0.unreachable) }
         if let refusal { throw refusal }
@@ -167,29 +172,46 @@ final class TestSource: BlobSource {
         }
     }
 
+    func target(
+        _ name: String, in repository: TrustedRepository, limit: Int, isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) -> [UInt8] {
+        do throws(TrustFault) { return try repository.fetch(name, limit: limit) } catch {
+            throw UpdateAgentFault(error.code == .malformed ? .untrusted : .transfer, "no such target", cause: error)
+        }
+    }
+
     func stream(
-        _ blob: Blob, from offset: Int64, isCancelled: () -> Bool,
-        onData: (UnsafeRawBufferPointer) throws(UpdateAgentFault) -> Void
+        _ blob: Blob, from offset: Int64, form: FetchRequest.Form, into receiver: any BlobReceiver,
+        isCancelled: @escaping @Sendable () -> Bool
     ) throws(UpdateAgentFault) {
         guard var bytes = try? repository.path.appending(blob.path).contents() else {
             throw UpdateAgentFault(.transfer, "missing")
         }
         if let flipped = faults.withLock({ $0.flipped }), blob.size > 500_000 { bytes[Int(flipped)] ^= 1 }
         var position = Int(offset)
-        while position < bytes.count {
-            faults.withLock { $0.onPiece }()
-            if isCancelled() { throw UpdateAgentFault(.transfer, "the transfer was cancelled") }
-            // Odd lengths, so that frames do not end where pieces do.
-            let end = min(position + 16_381, bytes.count)
-            if let limit = faults.withLock({ $0.cutAfter }), delivered.withLock({ $0 }) + end - position > limit {
-                throw UpdateAgentFault(.transfer, "the connection ended")
+        do {
+            var zstd = try ZstdStream()
+            while position < bytes.count {
+                faults.withLock { $0.onPiece }()
+                if isCancelled() { throw UpdateAgentFault(.transfer, "the transfer was cancelled") }
+                // Odd lengths, so that frames do not end where pieces do.
+                let end = min(position + 16_381, bytes.count)
+                if let limit = faults.withLock({ $0.cutAfter }), delivered.withLock({ $0 }) + end - position > limit {
+                    throw UpdateAgentFault(.transfer, "the connection ended")
+                }
+                let received = Int64(end) - offset
+                try bytes[position..<end].withUnsafeBytes { piece in
+                    guard form == .decompressed else { return try receiver.take(piece, received: received) }
+                    try zstd.decompress(piece) { try receiver.take($0, received: received) }
+                }
+                delivered.withLock { $0 += end - position }
+                position = end
             }
-            let result = bytes[position..<end].withUnsafeBytes { buffer in
-                Result { () throws(UpdateAgentFault) in try onData(buffer) }
-            }
-            try result.get()
-            delivered.withLock { $0 += end - position }
-            position = end
+            try receiver.finish()
+        } catch let fault as UpdateAgentFault {
+            throw fault
+        } catch {
+            throw UpdateAgentFault(.mismatch, "what came is damaged", cause: error)
         }
     }
 }

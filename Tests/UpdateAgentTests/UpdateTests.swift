@@ -3,6 +3,7 @@ import BootControl
 import BootLoader
 import Cryptography
 import Fault
+import Fetching
 import FileIO
 import JSON
 import PartitionTable
@@ -122,7 +123,7 @@ struct UpdateTests {
         }
         var failing = try host.present()
         failing.journal = { _ in Array("what the unit said\n".utf8) }
-        let runner = HealthRunner(settings: settings, host: failing)
+        let runner = HealthRunner(settings: settings, host: failing, fetcher: DirectFetcher())
         let report = runner.run { _ in }
         #expect(!report.hasPassed)
         #expect(report.cause.hasPrefix("health check 'never': '/bin/false' ended with status 1"))

@@ -29,7 +29,7 @@ class Host:
     def __init__(self, binaries, releases, trusted_root, port, tries=3):
         self.binaries, self.releases, self.port, self.tries = binaries, releases, port, tries
         self.trusted_root = trusted_root
-        self.server = self.agent = None
+        self.server = self.agent = self.fetching = None
 
     def serve(self, repository):
         """The repository's web server."""
@@ -63,6 +63,8 @@ class Host:
         for name, kind in (("efi", "vfat"), ("var", "ext4")):
             (ROOT / name).mkdir()
             self.check_and_mount(partitions[name], ROOT / name, kind)
+        if not self.is_old:
+            self.start_fetching()
 
     is_old = False
 
@@ -81,11 +83,22 @@ class Host:
 
     def halt(self):
         self.stop_agent()
+        if self.fetching:
+            self.fetching.kill()
+            self.fetching.wait()
+            self.fetching = None
         for name in ("efi", "var"):
             run("umount", ROOT / name)
 
     def daemon(self, *arguments, check=True):
         return run(f"{self.binaries}/ballastd", *arguments, "--root", ROOT, check=check)
+
+    def start_fetching(self):
+        """What ballast-fetch.socket has: by it the agent reaches its repository."""
+        self.fetching = subprocess.Popen(
+            [f"{self.binaries}/ballastd", "fetch", "--root", str(ROOT)], stdin=subprocess.DEVNULL)
+        while not (ROOT / "run/ballast/fetch").exists() and self.fetching.poll() is None:
+            time.sleep(0.01)
 
     def start_agent(self):
         """The agent as it runs on a host, with its control socket. It asks no repository by itself: what is recorded has its order."""

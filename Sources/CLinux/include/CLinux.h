@@ -59,3 +59,10 @@ int ballast_spread_subdirectories(int descriptor);
 
 // memmem(3): where `needle` is in `haystack`, or a null pointer.
 const void *ballast_find(const void *haystack, size_t size, const void *needle, size_t needle_size);
+
+// A stream socket that is connected to the UNIX socket at `path`, closed on exec. A descriptor or -1 with errno.
+int ballast_connect_unix(const char *path);
+// A stream socket that listens at `path`, closed on exec. A descriptor or -1 with errno.
+int ballast_listen_unix(const char *path);
+// POLLRDHUP of poll(2), which glibc has for _GNU_SOURCE alone: the other side has closed its end.
+static const short ballast_poll_peer_closed = 0x2000;

@@ -1,0 +1,72 @@
+import Compression
+import Fault
+import Synchronization
+import Transfer
+
+/// Fetches in this process.
+public final class DirectFetcher: Fetcher {
+    private let last = Mutex<(options: HTTPOptions, client: HTTPClient)?>(nil)
+
+    /// A fetcher without connections.
+    public init() {}
+
+    /// Makes one request.
+    public func fetch(
+        _ request: FetchRequest, isCancelled: () -> Bool,
+        receive: (_ bytes: UnsafeRawBufferPointer, _ received: Int64) throws -> Void
+    ) -> FetchAnswer {
+        let client = client(request.options)
+        var received: Int64 = 0
+        let answer: HTTPAnswer
+        switch request.form {
+        case .stored:
+            answer = client.answer(to: request.http, isCancelled: isCancelled) { bytes in
+                received += Int64(bytes.count)
+                try receive(bytes, received)
+            }
+        case .dropped: answer = client.answer(to: request.http, isCancelled: isCancelled)
+        case .decompressed:
+            do {
+                var stream = try ZstdStream()
+                var damage: CompressionFault?
+                var read = client.answer(to: request.http, isCancelled: isCancelled) { bytes in
+                    received += Int64(bytes.count)
+                    do {
+                        try stream.decompress(bytes) { try receive($0, received) }
+                    } catch let fault as CompressionFault {
+                        damage = fault
+                        throw fault
+                    }
+                }
+                if let damage {
+                    read.failure = TransferFault(
+                        .digestMismatch, "what came is no zstd frame", at: read.failure?.place,
+                        remedy: "try again; if it stays, the repository or a cache on the way is damaged",
+                        cause: damage)
+                }
+                answer = read
+            } catch {
+                return FetchAnswer(
+                    status: 0, received: 0,
+                    failure: TransferFault(.refused, "zstd cannot be set up", cause: error))
+            }
+        }
+        return FetchAnswer(
+            status: answer.status, received: answer.delivered, retryAfter: answer.retryAfter, failure: answer.failure)
+    }
+
+    /// Why no connection to `port` of `host` opens.
+    public func connectionProblem(host: String, port: UInt16, seconds: Int) -> String? {
+        SocketProbe.problem(host: host, port: port, seconds: seconds)
+    }
+
+    /// A client that has connections open, where the last one will do.
+    private func client(_ options: HTTPOptions) -> HTTPClient {
+        last.withLock { last in
+            if let last, last.options == options { return last.client }
+            let client = HTTPClient(options: options, retries: RetryPolicy(attempts: 1))
+            last = (options, client)
+            return client
+        }
+    }
+}

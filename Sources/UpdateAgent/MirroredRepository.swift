@@ -1,0 +1,251 @@
+public import Fault
+public import Fetching
+import FileIO
+import Glibc
+public import Release
+import Synchronization
+import SystemPackage
+public import Transfer
+public import Trust
+
+/// A repository behind one web server or several that have the same.
+public final class MirroredRepository: BlobSource {
+    /// How often all mirrors are asked for the same bytes.
+    private static let rounds = 3
+    /// The pause before the second round in seconds; each further one is twice as long.
+    private static let firstPause: Int64 = 1
+    /// Longer than this nobody waits for a server that wants to be left alone.
+    private static let longestPause: Int64 = 30
+    /// How long a request for metadata may take in seconds. All of it together is less than a megabyte.
+    private static let metadataSeconds = 120
+    /// After so many bytes that came a failure is the first one again.
+    private static let goodProgress: Int64 = 64 << 10
+
+    private let mirrors: [String]
+    private let transfer: TransferSettings
+    private let fetcher: any Fetcher
+    private let host: Host
+    private let patience: HTTPOptions.Patience
+    private let pause: @Sendable (Int64) -> Void
+    private let order: Mutex<MirrorOrder>
+
+    /// The repository that `settings` name, trusted through the root metadata of the image on `host`.
+    ///
+    /// - Parameters:
+    ///   - patience: how long servers are waited for; how long a request may take in all is reckoned for each.
+    ///   - pause: waits a number of seconds. Tests count here instead.
+    public init(
+        _ settings: AgentSettings, host: Host, fetcher: any Fetcher,
+        patience: HTTPOptions.Patience = HTTPOptions.Patience(),
+        pause: @escaping @Sendable (Int64) -> Void = { RetryPolicy.sleepOnThread(.seconds($0)) }
+    ) {
+        self.patience = patience
+        mirrors = settings.mirrors
+        transfer = settings.transfer
+        self.fetcher = fetcher
+        self.host = host
+        self.pause = pause
+        order = Mutex(MirrorOrder(count: settings.mirrors.count))
+    }
+
+    /// Seconds until one of the servers wants to be asked again.
+    public var retryAfter: Int64? { order.withLock { $0.retryAfter(now: Self.now) } }
+
+    /// What is published now.
+    public func refresh(
+        isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) -> TrustedRepository {
+        let root: [UInt8]
+        do throws(FileIOFault) { root = try host.paths.trustedRoot.contents(limit: 1 << 20) } catch {
+            throw UpdateAgentFault(
+                .unconfigured, "the image brings no root metadata, so no repository is trusted",
+                remedy: "set 'update.trusted_root' in the manifest and install an image with it", cause: error)
+        }
+        let store = DirectoryStore(host.paths.trust)
+        let now = host.now()
+        return try onMirrors(isCancelled) { files throws(UpdateAgentFault) in
+            let client = MetadataClient(trustedRoot: root, source: files, store: store)
+            return try Self.trusting { () throws(TrustFault) in try client.refresh(now: now) }
+        }
+    }
+
+    /// The bytes of a target, verified.
+    public func target(
+        _ name: String, in repository: TrustedRepository, limit: Int,
+        isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) -> [UInt8] {
+        try onMirrors(isCancelled) { files throws(UpdateAgentFault) in
+            try Self.trusting { () throws(TrustFault) in try repository.fetch(name, limit: limit, from: files) }
+        }
+    }
+
+    private static func trusting<Result>(
+        _ body: () throws(TrustFault) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        do throws(TrustFault) { return try body() } catch { throw UpdateAgentFault(trust: error) }
+    }
+
+    /// Gives the bytes of `blob` from `offset` on to `receiver`.
+    public func stream(
+        _ blob: Blob, from offset: Int64, form: FetchRequest.Form, into receiver: any BlobReceiver,
+        isCancelled: @escaping @Sendable () -> Bool
+    ) throws(UpdateAgentFault) {
+        var position = offset
+        try onMirrors(isCancelled) { files throws(UpdateAgentFault) in
+            if position < blob.size {
+                var request = try files.request(blob.path)
+                request.form = form
+                request.http.start = position
+                request.http.end = blob.size
+                request.http.limit = blob.size - position
+                request.options.patience.totalSeconds = Self.seconds(for: blob.size - position, request)
+                var refusal: UpdateAgentFault?
+                let answer = files.fetch(request) { bytes, received in
+                    do throws(UpdateAgentFault) { try receiver.take(bytes, received: received) } catch {
+                        refusal = error
+                        throw error
+                    }
+                }
+                if let failure = answer.failure {
+                    let fault = refusal ?? UpdateAgentFault(transfer: failure)
+                    position = try receiver.resume(isDamaged: fault.code == .mismatch)
+                    throw fault
+                }
+            }
+            do throws(UpdateAgentFault) { try receiver.finish() } catch {
+                position = try receiver.resume(isDamaged: true)
+                throw error
+            }
+        }
+    }
+
+    /// A server that gives no more than the least that is bearable is done by then.
+    private static func seconds(for bytes: Int64, _ request: FetchRequest) -> Int {
+        let patience = request.options.patience
+        let slowest = max(
+            min(Int64(patience.slowBytesPerSecond), request.options.bytesPerSecond.map { $0 / 2 } ?? .max), 1)
+        return patience.connectSeconds + patience.slowSeconds + Int(min(bytes / slowest, 1 << 30))
+    }
+
+    // MARK: Mirrors
+
+    /// Has `body` try the mirrors one after the other, and again after a pause, until it succeeds with one.
+    private func onMirrors<Result>(
+        _ isCancelled: @escaping @Sendable () -> Bool, _ body: (MirrorFiles) throws(UpdateAgentFault) -> Result
+    ) throws(UpdateAgentFault) -> Result {
+        var options = try transfer.options()
+        options.patience = patience
+        options.patience.totalSeconds = Self.metadataSeconds
+        var failed = 0
+        while true {
+            var worst: UpdateAgentFault?
+            var isWorthWaiting = false
+            for index in order.withLock({ $0.sequence(now: Self.now) }) {
+                let files = MirrorFiles(
+                    address: mirrors[index], options: options, fetcher: fetcher, isCancelled: isCancelled)
+                do throws(UpdateAgentFault) {
+                    let result = try body(files)
+                    order.withLock { $0.succeed(index) }
+                    return result
+                } catch {
+                    guard Self.isMirrors(error), !isCancelled() else { throw error }
+                    order.withLock {
+                        $0.fail(index, retryAfter: files.retryAfter, now: Self.now, random: host.random)
+                    }
+                    if files.received >= Self.goodProgress { failed = 0 }
+                    if files.isTemporary || files.received > 0 { isWorthWaiting = true }
+                    worst = worst.map { Self.isGraver(error, than: $0) ? error : $0 } ?? error
+                }
+            }
+            failed += 1
+            guard let worst else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
+            let wanted = order.withLock { $0.retryAfter(now: Self.now) } ?? 0
+            let seconds = max(Self.firstPause << Int64(failed - 1), wanted)
+            guard isWorthWaiting, failed < Self.rounds, seconds <= Self.longestPause else { throw worst }
+            for _ in 0..<seconds {
+                if isCancelled() { throw worst }
+                pause(1)
+            }
+        }
+    }
+
+    /// Whether another mirror may have what this one does not.
+    private static func isMirrors(_ fault: UpdateAgentFault) -> Bool {
+        switch fault.code {
+        case .transfer, .mismatch, .untrusted, .expired, .rolledBack: true
+        case .busy, .denied, .pinned, .notFound, .noSpace, .nothingGood, .notPermitted, .invalid, .unconfigured,
+            .unsupported, .storage, .state, .system:
+            false
+        }
+    }
+
+    /// Whom nobody reaches says less than what somebody gives out who is not to be trusted.
+    private static func isGraver(_ fault: UpdateAgentFault, than other: UpdateAgentFault) -> Bool {
+        other.code == .transfer && fault.code != .transfer
+    }
+
+    /// Seconds of a clock that nobody sets.
+    private static var now: Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return Int64(time.tv_sec)
+    }
+}
+
+/// One mirror's files, for one attempt.
+private final class MirrorFiles: MetadataSource {
+    private let address: String
+    private let options: HTTPOptions
+    private let fetcher: any Fetcher
+    private let isCancelled: @Sendable () -> Bool
+    /// What the last failure came with.
+    private(set) var retryAfter: Int64?
+    private(set) var isTemporary = false
+    private(set) var received: Int64 = 0
+
+    init(address: String, options: HTTPOptions, fetcher: any Fetcher, isCancelled: @escaping @Sendable () -> Bool) {
+        self.address = address
+        self.options = options
+        self.fetcher = fetcher
+        self.isCancelled = isCancelled
+    }
+
+    func request(_ path: String) throws(UpdateAgentFault) -> FetchRequest {
+        var options = options
+        let url = WebAddress.join(address, path)
+        if options.proxy == .environment { options.proxy = .inEnvironment(for: url) }
+        return FetchRequest(HTTPRequest(url), options: options)
+    }
+
+    func fetch(_ request: FetchRequest, receive: (UnsafeRawBufferPointer, Int64) throws -> Void) -> FetchAnswer {
+        var received: Int64 = 0
+        let answer = fetcher.fetch(request, isCancelled: isCancelled) { bytes, count in
+            received = count
+            try receive(bytes, count)
+        }
+        self.received += received
+        retryAfter = answer.retryAfter
+        isTemporary = answer.failure?.isTemporary ?? false
+        return answer
+    }
+
+    func fetch(_ path: String, limit: Int) throws -> [UInt8]? {
+        var request = try request(path)
+        request.http.limit = Int64(limit)
+        request.http.revalidates = true
+        var document: [UInt8] = []
+        let answer = fetch(request) { bytes, _ in
+            // Whoever does not keep to the limit is not the one that was asked.
+            guard document.count + bytes.count <= limit else {
+                throw TransferFault(.tooLarge, "more than the \(limit) bytes that are allowed here")
+            }
+            document.append(contentsOf: bytes)
+        }
+        received = 0
+        guard let failure = answer.failure else { return document }
+        if failure.code == .notFound { return nil }
+        // Stores that list nothing to strangers say so of files that are not there; the next root is asked for to see that.
+        if answer.status == 403, path.hasSuffix(".root.json") { return nil }
+        throw failure
+    }
+}

@@ -1,0 +1,376 @@
+import BootControl
+import Dispatch
+import Fault
+import Fetching
+import FileIO
+import Glibc
+import JSON
+import Release
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+import Transfer
+import Trust
+import UpdateAgent
+
+/// A host and its repository behind real servers, asked by workers in a process of their own.
+@Suite("A host and the network")
+struct NetworkTests {
+    /// A host that runs 1.0, and a repository with 1.1.
+    final class Scene: Sendable {
+        private let temporary: TemporaryDirectory
+        let host: TestHost
+        let repository: TestRepository
+        let nginx: Nginx
+        private let workers: FetchService
+        let pauses = Mutex<[Int64]>([])
+
+        var directory: FilePath { temporary.path }
+
+        init(publishing images: [TestImage]? = nil) async throws {
+            let directory = try TemporaryDirectory()
+            (host, repository) = try await UpdateTests.prepare(in: directory.path, publishing: images)
+            nginx = try await Nginx(serving: repository.path, in: directory.path)
+            let own = host.directory.appending("usr/lib/ballast")
+            try own.makeDirectories()
+            try own.appending("root.json").replaceContents(with: try repository.root())
+            workers = try FetchService(root: host.directory)
+            temporary = directory
+        }
+
+        func agent(
+            _ mirrors: [String], slowSeconds: Int = 30, _ transfer: [String: JSONValue] = [:]
+        ) throws -> Agent {
+            let settings = try host.settings { members in
+                members["repository"] = .array(mirrors.map { .string($0) })
+                members["transfer"] = .object(["proxy": "none"].merging(transfer) { $1 })
+            }
+            return try agent(settings, slowSeconds: slowSeconds)
+        }
+
+        func agent(_ settings: AgentSettings, slowSeconds: Int = 30) throws -> Agent {
+            let present = try host.present()
+            var patience = HTTPOptions.Patience()
+            patience.slowSeconds = slowSeconds
+            let source = MirroredRepository(
+                settings, host: present,
+                fetcher: WorkerFetcher(socket: HostPaths(prefix: host.directory).fetchSocket), patience: patience
+            ) { seconds in self.pauses.withLock { $0.append(seconds) } }
+            return Agent(settings: settings, host: present, source: source, checkpoint: 1 << 18)
+        }
+
+        /// What an update from `mirrors` fails with; nothing boots but what ran.
+        func failure(
+            _ mirrors: [String], slowSeconds: Int = 30, _ transfer: [String: JSONValue] = [:]
+        ) async throws -> UpdateAgentFault {
+            let agent = try agent(mirrors, slowSeconds: slowSeconds, transfer)
+            let fault = try await #require(throws: UpdateAgentFault.self) {
+                try await onOwnThread { try agent.update { _ in } }
+            }
+            #expect(try host.order() == ["1.0"])
+            #expect(try agent.status().denied.isEmpty)
+            return fault
+        }
+
+        func update(
+            _ mirrors: [String], _ transfer: [String: JSONValue] = [:]
+        ) async throws -> UpdateResult {
+            let agent = try agent(mirrors, transfer)
+            return try await onOwnThread { try agent.update { _ in } }
+        }
+    }
+
+    @Test(
+        "servers that are honest are used, whatever they do not know",
+        arguments: ["plain", "a/long%20prefix/of/it", "no-ranges", "gzip", "moved", "store"])
+    func honest(name: String) async throws {
+        let scene = try await Scene()
+        let failing = try scene.agent([scene.nginx.base + "/without-blobs"])
+        await #expect(throws: UpdateAgentFault.self) { try await onOwnThread { try failing.update { _ in } } }
+        let result = try await scene.update(["\(scene.nginx.base)/\(name)/"])
+        #expect(result.outcome == .staged)
+        #expect(try scene.host.boot() == "1.1")
+        #expect(try scene.nginx.requests().allSatisfy { $0.hasSuffix(" identity") || $0.contains("/gzip/") })
+    }
+
+    @Test("an IPv6 address is one like others")
+    func ipv6() async throws {
+        let scene = try await Scene()
+        #expect(try await scene.update(["http://[::1]:\(scene.nginx.port)/plain"]).version == "1.1")
+    }
+
+    @Test(
+        "what is not there, or not what is published, is a transfer that failed, and nobody is distrusted for it",
+        arguments: [
+            ("portal", "the repository is not there, or not complete: metadata/2.root.json: a web page where"),
+            ("redirect", "a web page where signed metadata is expected"),
+            ("loop", "more than 5 redirects"),
+            ("nothing", "metadata/timestamp.json: the repository does not have it"),
+            ("broken", "the server cannot answer now (HTTP status 500)"),
+            ("forbidden", "the server does not let us have this (HTTP status 403)"),
+            ("busy", "the server cannot answer now (HTTP status 503)"),
+            ("recompressed", "the server sends it compressed (gzip), which was not asked for"),
+            ("without-targets", "the repository publishes it and does not have it"),
+            ("without-blobs", "the server has nothing here (HTTP status 404)"),
+        ])
+    func absent(name: String, words: String) async throws {
+        let scene = try await Scene()
+        let fault = try await scene.failure(["\(scene.nginx.base)/\(name)"])
+        #expect(fault.code == .transfer)
+        #expect(fault.description.contains(words), "\(fault)")
+    }
+
+    @Test(
+        "a release that cannot be had is no reason to take an older one",
+        arguments: ["without-targets", "page-targets"])
+    func notPassedOver(name: String) async throws {
+        let scene = try await Scene(publishing: [try UpdateTests.new.get(), try UpdateTests.newest.get()])
+        let fault = try await scene.failure(["\(scene.nginx.base)/\(name)"])
+        #expect([.transfer, .mismatch].contains(fault.code))
+        #expect(try scene.host.agent().status().other?.standing == .empty)
+        #expect(try await scene.update([scene.nginx.base + "/plain"]).version == "1.2")
+    }
+
+    @Test("the first mirror that has it is enough, and one that fails is asked last the next time")
+    func mirrors() async throws {
+        let scene = try await Scene()
+        let names = ["nothing", "portal", "busy", "without-targets", "page-targets", "without-blobs", "plain"]
+        let agent = try scene.agent(
+            ["http://127.0.0.1:9", "http://nobody.invalid"] + names.map { "\(scene.nginx.base)/\($0)" })
+        #expect(try await onOwnThread { try agent.update { _ in } }.outcome == .staged)
+        let status = try agent.status()
+        #expect(status.mirrors.count == 9 && status.repository == "http://127.0.0.1:9")
+        let before = try scene.nginx.requests().count
+        #expect(try await onOwnThread { try agent.check() }.available == "1.1")
+        let news = try scene.nginx.requests().dropFirst(before)
+        #expect(news.allSatisfy { $0.hasPrefix("/plain/") }, "\(news)")
+        #expect(try scene.host.boot() == "1.1")
+    }
+
+    @Test("a look with nothing new takes two requests and less than 10 KB")
+    func cheap() async throws {
+        let scene = try await Scene(publishing: [try UpdateTests.old.get()])
+        let agent = try scene.agent([scene.nginx.base + "/plain"])
+        _ = try await onOwnThread { try agent.check() }
+        let before = try scene.nginx.requests().count
+        #expect(try await onOwnThread { try agent.check() }.available == nil)
+        let news = try scene.nginx.requests().dropFirst(before)
+        #expect(
+            news.map { $0.split(separator: " ").prefix(2).joined(separator: " ") } == [
+                "/plain/metadata/2.root.json 404", "/plain/metadata/timestamp.json 200",
+            ])
+        // The answer to the first one and both heads are less than 1 KB.
+        #expect(try scene.repository.path.appending("metadata/timestamp.json").contents().count < 9000)
+    }
+
+    @Test("a server that wants to be left alone is, for as long as it says, within a day")
+    func retryAfter() async throws {
+        let scene = try await Scene()
+        let settings = try scene.host.settings { $0["repository"] = .string(scene.nginx.base + "/busy") }
+        let source = MirroredRepository(settings, host: try scene.host.present(), fetcher: DirectFetcher()) { _ in
+            Issue.record("nobody waits for two hours")
+        }
+        let fault = try await #require(throws: UpdateAgentFault.self) {
+            try await onOwnThread { _ = try source.refresh(isCancelled: { false }) }
+        }
+        #expect(fault.code == .transfer)
+        let seconds = try #require(source.retryAfter)
+        #expect(7100...7200 ~= seconds)
+        let far = try scene.host.settings { $0["repository"] = .string(scene.nginx.base + "/limited") }
+        let limited = MirroredRepository(far, host: try scene.host.present(), fetcher: DirectFetcher()) { _ in }
+        await #expect(throws: UpdateAgentFault.self) {
+            try await onOwnThread { _ = try limited.refresh(isCancelled: { false }) }
+        }
+        #expect(86_300...86_400 ~= (try #require(limited.retryAfter)))
+        // Another one that does not say so may be asked at once.
+        let both = try scene.host.settings {
+            $0["repository"] = .array([.string(scene.nginx.base + "/busy"), .string(scene.nginx.base + "/broken")])
+        }
+        let two = MirroredRepository(both, host: try scene.host.present(), fetcher: DirectFetcher()) { _ in }
+        await #expect(throws: UpdateAgentFault.self) {
+            try await onOwnThread { _ = try two.refresh(isCancelled: { false }) }
+        }
+        #expect(two.retryAfter == nil)
+    }
+
+    @Test("a server that drips is given up, and while it does, operators are answered")
+    func drip() async throws {
+        let scene = try await Scene()
+        let agent = try scene.agent([scene.nginx.base + "/drip"], slowSeconds: 4)
+        let updating = Mutex<Result<UpdateResult, UpdateAgentFault>?>(nil)
+        let group = DispatchGroup()
+        DispatchQueue(label: "update").async(group: group) {
+            let result = Result { () throws(UpdateAgentFault) in try agent.update { _ in } }
+            updating.withLock { $0 = result }
+        }
+        // The index drips already.
+        while agent.phase != "planning" { usleep(10_000) }
+        let rollback = try #require(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false) }
+        #expect(rollback.code == .nothingGood)
+        _ = try agent.deny("1.7", reason: "not this one")
+        #expect(try agent.status().denied.map(\.version) == ["1.7"])
+        _ = try agent.allow("1.7")
+        #expect(updating.withLock { $0 } == nil, "it still drips")
+        await withCheckedContinuation { done in group.notify(queue: .global()) { done.resume() } }
+        let fault = try #require(throws: UpdateAgentFault.self) { try updating.withLock { $0 }?.get() }
+        #expect(fault.description.contains("too slow"), "\(fault)")
+        #expect(try await scene.update([scene.nginx.base + "/drip", scene.nginx.base + "/plain"]).version == "1.1")
+    }
+
+    @Test("what drips ends at once when an operator denies it, or the agent is stopped", arguments: [false, true])
+    func cancelled(stops: Bool) async throws {
+        let scene = try await Scene()
+        let agent = try scene.agent([scene.nginx.base + "/drip"])
+        let group = DispatchGroup()
+        let fault = Mutex<UpdateAgentFault?>(nil)
+        DispatchQueue(label: "update").async(group: group) {
+            do throws(UpdateAgentFault) { _ = try agent.update { _ in } } catch { fault.withLock { $0 = error } }
+        }
+        while agent.phase != "planning" { usleep(10_000) }
+        if stops { agent.stop() } else { _ = try agent.deny("1.1", reason: "too slow") }
+        await withCheckedContinuation { done in group.notify(queue: .global()) { done.resume() } }
+        #expect(fault.withLock { $0?.code } == (stops ? .transfer : .denied))
+        if stops { #expect(throws: UpdateAgentFault.self) { try agent.check() } }
+    }
+
+    @Test(
+        "a server that lies about what it has changes nothing, and the next mirror helps out",
+        arguments: ["long", "short", "total", "shifted", "flipped", "endless", "no-range"])
+    func lies(name: String) async throws {
+        let scene = try await Scene()
+        let server = try LyingServer(serving: scene.repository.path)
+        let liar = "\(server.base)/\(name)"
+        // Three of them have all that is wanted, and more.
+        if !["no-range", "endless", "long"].contains(name) {
+            let fault = try await scene.failure([liar])
+            #expect([.transfer, .mismatch].contains(fault.code), "\(fault)")
+        }
+        #expect(try await scene.update([liar, scene.nginx.base + "/plain"]).version == "1.1")
+        #expect(try scene.host.boot() == "1.1")
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a server of which every third transfer breaks brings an update all the same")
+    func third() async throws {
+        let scene = try await Scene()
+        let server = try LyingServer(serving: scene.repository.path)
+        #expect(try await scene.update([server.base + "/third"]).version == "1.1")
+        #expect(scene.pauses.withLock { !$0.isEmpty })
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("a server that wants to know who asks gets the host's certificate, and has to be signed by who is trusted")
+    func certificates() async throws {
+        let scene = try await Scene()
+        let address = "https://127.0.0.1:\(scene.nginx.tlsPort)"
+        func file(_ name: String) -> JSONValue { .string(scene.nginx.directory.appending(name).string) }
+        let stranger = try await scene.failure([address])
+        #expect(stranger.description.contains("no trustworthy TLS connection"), "\(stranger)")
+        let other = try await scene.failure([address], ["ca_certificates": file("other.pem")])
+        #expect(other.description.contains("no trustworthy TLS connection"), "\(other)")
+        let unknown = try await scene.failure([address], ["ca_certificates": file("ca.pem")])
+        #expect(unknown.description.contains("HTTP status 400"), "\(unknown)")
+        let half = try await scene.failure(
+            [address], ["ca_certificates": file("ca.pem"), "client_certificate": file("client.pem")])
+        #expect(half.code == .invalid && half.message.contains("one is missing"), "\(half)")
+        let missing = try await scene.failure([address], ["ca_certificates": "/nowhere/ca.pem"])
+        #expect(missing.place == .path("/nowhere/ca.pem"), "\(missing)")
+        let all: [String: JSONValue] = [
+            "ca_certificates": file("ca.pem"), "client_certificate": file("client.pem"),
+            "client_key": file("client.key"),
+        ]
+        #expect(try await scene.update([address], all).version == "1.1")
+    }
+
+    @Test("a proxy is used as the settings say, or else as the environment does")
+    func proxies() async throws {
+        let scene = try await Scene()
+        let proxy = try Tinyproxy(in: scene.directory)
+        let address = scene.nginx.base + "/plain"
+        func check(_ transfer: [String: JSONValue]) async throws -> Int {
+            let before = try proxy.count()
+            let agent = try scene.agent([address], transfer)
+            #expect(try await onOwnThread { try agent.check() }.available == "1.1")
+            return try proxy.count() - before
+        }
+        #expect(try await check(["proxy": .string(proxy.address)]) > 0)
+        #expect(try await check(["proxy": .string(proxy.address), "no_proxy": ["127.0.0.1"]]) == 0)
+        #expect(try await check(["proxy": "none"]) == 0)
+        let dead = try scene.agent([address], ["proxy": "http://127.0.0.1:9"])
+        let fault = try await #require(throws: UpdateAgentFault.self) { try await onOwnThread { try dead.check() } }
+        #expect(fault.description.contains("no connection"), "\(fault)")
+        // No other test of this process asks the environment: all others say "none".
+        setenv("http_proxy", proxy.address, 1)
+        defer { unsetenv("http_proxy") }
+        let settings = try scene.host.settings { $0["repository"] = .string(address) }
+        let agent = try scene.agent(settings)
+        let before = try proxy.count()
+        #expect(try await onOwnThread { try agent.check() }.available == "1.1")
+        #expect(try proxy.count() > before)
+        setenv("no_proxy", "example.org,127.0.0.1", 1)
+        defer { unsetenv("no_proxy") }
+        let after = try proxy.count()
+        #expect(try await onOwnThread { try agent.check() }.available == "1.1")
+        #expect(try proxy.count() == after)
+        withExtendedLifetime(proxy) {}
+    }
+
+    @Test("no more is fetched in a second than the settings allow")
+    func bandwidth() async throws {
+        let scene = try await Scene()
+        let start = ContinuousClock.now
+        let result = try await scene.update([scene.nginx.base + "/plain"], ["bytes_per_second": 400_000])
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        // A slow machine only takes longer. libcurl lets the first second's worth through at once.
+        #expect(Double(result.bytesFetched) / seconds < 800_000)
+    }
+
+    @Test("a version with '^' and '~' is asked for by a name that no server reads otherwise")
+    func encoded() async throws {
+        let scene = try await Scene(publishing: [try TestImage(version: "1.1^2~rc1", blocks: 64)])
+        #expect(try await scene.update([scene.nginx.base + "/plain"]).version == "1.1^2~rc1")
+        let asked = try scene.nginx.requests().filter { $0.contains("/targets/") }
+        #expect(asked.allSatisfy { $0.contains("1.1%5E2~rc1") } && !asked.isEmpty, "\(asked)")
+    }
+
+    @Test("a user and password in an address are shown to nobody, and used")
+    func credentials() async throws {
+        let scene = try await Scene()
+        let address = scene.nginx.base.replacing("http://", with: "http://user:secret@") + "/nothing"
+        let agent = try scene.agent([address])
+        let fault = try await #require(throws: UpdateAgentFault.self) {
+            try await onOwnThread { try agent.check() }
+        }
+        let status = try agent.status()
+        for text in [fault.description, status.json.text(), status.text, "\(try agent.history())"] {
+            #expect(!text.contains("secret"), "\(text)")
+        }
+    }
+
+    @Test("attempts after an outage are spread, longer apart each time, and not before a server wants them")
+    func schedule() {
+        var random = SystemRandomNumberGenerator()
+        for failures in 1...40 {
+            for retryAfter: Int64? in [nil, 7200] {
+                let step: Int64 = min(3600, 30 << Int64(min(failures - 1, 16)))
+                let pauses = (0..<2000).map { _ in
+                    Agent.pause(after: failures, interval: 3600, retryAfter: retryAfter) {
+                        Int64.random(in: 0...$0, using: &random)
+                    }
+                }
+                let least = retryAfter ?? step / 2
+                #expect(pauses.allSatisfy { $0 >= least && $0 <= max(step * 3 / 2, 7200 + 300) })
+                // Of two thousand hosts no tenth of the time has more than a fifth.
+                let width: Int64 = max((retryAfter == nil ? step : 300) / 10, 1)
+                let most = Dictionary(grouping: pauses) { $0 / width }.values.map(\.count).max() ?? 0
+                #expect(most < 500, "\(failures): \(most)")
+            }
+        }
+    }
+}
+
+extension Agent {
+    /// What the agent is doing.
+    fileprivate var phase: String { (try? status().phase.name) ?? "" }
+}
