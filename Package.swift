@@ -134,7 +134,9 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "ballastd",
-            dependencies: ["Fault", "Terminal", "JSON", "Fetching", "UpdateAgent", "Control", system],
+            dependencies: [
+                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Fetching", "UpdateAgent", "Control", system,
+            ],
             swiftSettings: strict, linkerSettings: standalone),
         .executableTarget(
             name: "ballastctl",

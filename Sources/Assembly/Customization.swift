@@ -17,7 +17,8 @@ struct Customization {
     func apply() async throws(AssemblyFault) {
         let directory = try RootDirectory(root)
         for (path, text) in HostUnits.files(for: manifest) {
-            try directory.replaceFile(path, with: text)
+            try directory.replaceFile(
+                path, with: text, permissions: path == HostUnits.generatorPath ? 0o755 : 0o644)
         }
         try writeAccounts(into: directory, isNumbered: false)
         // Accounts first: overlays and files may be owned by them.

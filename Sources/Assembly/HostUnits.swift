@@ -4,6 +4,7 @@ package import Manifest
 package enum HostUnits {
     static let agentPath = "/usr/lib/ballast/ballastd"
     static let controlPath = "/usr/bin/ballastctl"
+    static let generatorPath = "usr/lib/systemd/system-generators/ballast-disk-generator"
 
     /// Units that run on the host, whatever else the manifest enables.
     package static func enabled(for manifest: Manifest) -> [String] {
@@ -32,8 +33,42 @@ package enum HostUnits {
             ("usr/lib/systemd/system/emergency.service.d/10-ballast.conf", emergency),
             ("usr/lib/systemd/system/var.mount.d/10-ballast.conf", varMount),
             ("usr/lib/sysusers.d/ballast.conf", "g ballast - -\n"),
+            (generatorPath, "#!/bin/sh\nexec \(agentPath) disk-generator \"$1\"\n"),
         ]
     }
+
+    // Reports of failed boots and the ends of their journals are for root and the group.
+    private static let state = """
+        StateDirectory=ballast
+        StateDirectoryMode=0750
+        Group=ballast
+        UMask=0027
+        """
+
+    // What runs the image's own health checks must leave them what programs commonly need: to read everything, to be another user, to
+    // reach the network, to write below /var. A check that needs more gets it by a drop-in.
+    private static let checking = """
+        \(state)
+        ProtectSystem=strict
+        ReadWritePaths=/var /run -/efi -/boot
+        ProtectHome=read-only
+        PrivateTmp=yes
+        ProtectKernelTunables=yes
+        ProtectKernelModules=yes
+        ProtectKernelLogs=yes
+        ProtectControlGroups=yes
+        ProtectClock=yes
+        ProtectHostname=yes
+        RestrictNamespaces=yes
+        RestrictRealtime=yes
+        RestrictSUIDSGID=yes
+        LockPersonality=yes
+        NoNewPrivileges=yes
+        SystemCallArchitectures=native
+        SystemCallFilter=@system-service
+        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+        CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_SETUID CAP_SETGID CAP_KILL CAP_NET_RAW
+        """
 
     private static let agent = """
         [Unit]
@@ -45,12 +80,15 @@ package enum HostUnits {
         RequiresMountsFor=/var/lib/ballast
 
         [Service]
+        Type=notify
         ExecStart=\(agentPath) serve
         Sockets=ballastd.socket
         Restart=on-failure
         RestartSec=5s
-        StateDirectory=ballast
-        # It writes block devices and the ESP, and it asks systemd to reboot: nothing else.
+        WatchdogSec=10min
+        TimeoutStopSec=30s
+        \(state)
+        # It writes its disk and the ESP, and it asks systemd to reboot: nothing else. What speaks to the network is another service's.
         ProtectSystem=strict
         ReadWritePaths=-/efi -/boot
         ProtectHome=yes
@@ -70,8 +108,10 @@ package enum HostUnits {
         NoNewPrivileges=yes
         SystemCallArchitectures=native
         SystemCallFilter=@system-service
-        RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+        RestrictAddressFamilies=AF_UNIX
+        PrivateNetwork=yes
         DevicePolicy=closed
+        # ballast-disk-generator names the one disk in their place.
         DeviceAllow=block-* rw
         CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE CAP_CHOWN CAP_FOWNER
 
@@ -166,8 +206,8 @@ package enum HostUnits {
         ExecStart=\(agentPath) health
         # Who sits at the console sees why a boot fails.
         StandardError=journal+console
-        StateDirectory=ballast
         TimeoutStartSec=infinity
+        \(checking)
 
         [Install]
         RequiredBy=boot-complete.target
@@ -189,7 +229,7 @@ package enum HostUnits {
         # A host that is not known to be good takes no update.
         Restart=on-failure
         RestartSec=30
-        StateDirectory=ballast
+        \(checking)
 
         [Install]
         WantedBy=multi-user.target
@@ -210,8 +250,8 @@ package enum HostUnits {
         Type=oneshot
         ExecStart=\(agentPath) failed
         StandardError=journal+console
-        StateDirectory=ballast
         TimeoutStartSec=120
+        \(checking)
 
         """
 

@@ -54,22 +54,31 @@ extension Agent {
         }
     }
 
+    /// Whether the agent answers, and does what it is to do: no look is overdue that no job keeps from being made.
+    public var isAlive: Bool {
+        guard (try? status()) != nil else { return false }
+        let due = live.withLock { $0.due }
+        return jobs.current != nil || due.map { ContinuousClock.now < $0 + .seconds(900) } ?? true
+    }
+
     private func schedule(after seconds: Int64) {
-        live.withLock { $0.nextCheck = settings.mirrors.isEmpty ? nil : host.now().adding(seconds: seconds) }
+        live.withLock { live in
+            live.nextCheck = settings.mirrors.isEmpty ? nil : host.now().adding(seconds: seconds)
+            live.due = settings.mirrors.isEmpty ? nil : .now + .seconds(seconds)
+        }
         notify()
     }
 
     /// Returns when it is time. In between, what other processes of the agent write to the state is passed on.
     private func waitForNextCheck() {
-        let start = ContinuousClock.now
-        let due = live.withLock { $0.nextCheck }.map { max(0, $0.seconds - host.now().seconds) }
+        // By a clock that nobody sets: a host that gets its time late must not wait for years.
+        let due = live.withLock { $0.due }
         var seen = try? store.read()
         while true {
-            // Measured by a clock that nobody sets: a host that gets its time late must not wait for years.
-            let passed = (ContinuousClock.now - start).components.seconds
-            if let due, passed >= due { return }
+            let left = due.map { max(($0 - .now).components.seconds, 0) }
+            if let due, ContinuousClock.now >= due { return }
             let isProving = if case .proving = seen?.phase { true } else { false }
-            let pause = min(isProving ? 2 : 30, due.map { $0 - passed } ?? 30)
+            let pause = min(isProving ? 2 : 30, left ?? 30)
             sleep(UInt32(max(pause, 1)))
             let now = try? store.read()
             if now != seen { notify() }

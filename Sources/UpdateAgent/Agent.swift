@@ -20,6 +20,8 @@ public final class Agent: UpdateService {
         /// Whether this process is about to end.
         var isStopping = false
         var nextCheck: UTCTime?
+        /// The same by a clock that nobody sets.
+        var due: ContinuousClock.Instant?
         var slots: SlotView?
         var observers: [UInt64: @Sendable (HostStatus) -> Void] = [:]
         var nextObserver: UInt64 = 0

@@ -6,7 +6,7 @@ import FileIO
 import Glibc
 public import Release
 import Synchronization
-import SystemPackage
+public import SystemPackage
 public import Trust
 
 /// The machine that the agent keeps: what runs, its disk, its clock, and how to reboot it. Tests bring their own.
@@ -76,6 +76,12 @@ public struct Host: Sendable {
             reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
             journal: { SystemCommands.journal(rootHash: $0) }, now: { .now },
             random: { Int64.random(in: 0...max($0, 0)) })
+    }
+
+    /// The disk that this machine runs from, or the one that the settings name.
+    public static func disk(_ paths: HostPaths) throws -> FilePath {
+        if let disk = try? AgentSettings.load(paths).settings.disk { return disk }
+        return try RunningSystem(prefix: paths.prefix).disk()
     }
 
     /// Whether this boot takes one of its entry's tries.

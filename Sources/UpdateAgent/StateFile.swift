@@ -20,14 +20,10 @@ struct StateFile: Sendable {
     /// What an operator has decided, once more: it outlives a state that is lost.
     private var decisionsPath: FilePath { directory.appending("decisions.json") }
 
-    /// The state as it is on disk.
+    /// The state as it is on disk. Takes no lock and writes nothing: whoever asks what is so is answered also where the disk is full, or
+    /// somebody else changes it.
     func read() throws(UpdateAgentFault) -> AgentState {
-        try attempt { () throws(FileIOFault) in
-            try directory.makeDirectories()
-            let lock = try FileLock.waiting(for: directory.appending("state.lock"))
-            defer { _ = lock }
-            return try load()
-        }
+        try attempt { () throws(FileIOFault) in try load().state }
     }
 
     /// Lets `body` change the state, and returns when the outcome is on the medium. Where it throws, nothing is changed. Neither it nor
@@ -38,34 +34,38 @@ struct StateFile: Sendable {
         _ body: (inout AgentState) throws(UpdateAgentFault) -> Result,
         after: (AgentState, AgentState) throws(UpdateAgentFault) -> Void = { _, _ in }
     ) throws(UpdateAgentFault) -> Result {
-        let (lock, known) = try attempt { () throws(FileIOFault) in
+        let (lock, known, isDamaged) = try attempt { () throws(FileIOFault) in
             try directory.makeDirectories()
             let lock = try FileLock.waiting(for: directory.appending("state.lock"))
-            return (lock, try load())
+            let (state, isDamaged) = try load()
+            if isDamaged { try putAside() }
+            return (lock, state, isDamaged)
         }
         defer { _ = lock }
         var state = known
         let result = try body(&state)
-        if state != known { state.fit(Self.byteLimit) }
+        if state != known || isDamaged { state.fit(Self.byteLimit) }
         try attempt { () throws(FileIOFault) in
             // First, for it only counts where the other one is lost.
             let decisions = state.decisions.text(inlineDepth: 2)
             if (try? decisionsPath.contents(limit: Self.byteLimit)) != Array(decisions.utf8) {
                 try decisionsPath.replaceContents(with: decisions)
             }
-            if state != known || !path.exists { try path.replaceContents(with: state.json.text(inlineDepth: 2)) }
+            if state != known || isDamaged || !path.exists {
+                try path.replaceContents(with: state.json.text(inlineDepth: 2))
+            }
         }
         try after(known, state)
         return result
     }
 
-    /// What a file holds that is no state is put aside, for a person to look at; pins and denials are in another file.
-    private func load() throws(FileIOFault) -> AgentState {
+    /// What a file holds that is no state is to be put aside, for a person to look at; pins and denials are in another file.
+    private func load() throws(FileIOFault) -> (state: AgentState, isDamaged: Bool) {
         let bytes: [UInt8]
         do throws(FileIOFault) { bytes = try path.contents(limit: Self.byteLimit) } catch {
             switch error.code {
-            case .notFound: return decided()
-            case .tooLarge: return try putAside(error.description)
+            case .notFound: return (decided(), false)
+            case .tooLarge: return (damaged(error.description), true)
             case .notPermitted, .exists, .noSpace, .truncated, .other: throw error
             }
         }
@@ -74,9 +74,9 @@ struct StateFile: Sendable {
             // What cannot be understood as a whole is in the other file.
             if state.extra["denied"] != nil { state.denied = decided().denied }
             if state.extra["pinned"] != nil { state.pinned = decided().pinned }
-            return state
+            return (state, false)
         } catch {
-            return try putAside(error.description)
+            return (damaged(error.description), true)
         }
     }
 
@@ -89,8 +89,10 @@ struct StateFile: Sendable {
         return state
     }
 
-    private func putAside(_ problem: String) throws(FileIOFault) -> AgentState {
-        let aside = directory.appending("state.json.damaged")
+    private var aside: FilePath { directory.appending("state.json.damaged") }
+
+    /// The state of a host whose file cannot be read.
+    private func damaged(_ problem: String) -> AgentState {
         var state = decided()
         let kept = state.pinned != nil || !state.denied.isEmpty ? "; its pin and denials are kept" : ""
         var event = HistoryEvent(
@@ -98,13 +100,14 @@ struct StateFile: Sendable {
         event.cause = problem
         state.record(event)
         state.lastError = "\(event.detail): \(problem)"
-        state.fit(Self.byteLimit)
+        return state
+    }
+
+    private func putAside() throws(FileIOFault) {
         // A copy, so that no power cut leaves neither; what is too large for one keeps its file.
         do throws(FileIOFault) { try aside.replaceContents(with: path.contents(limit: 2 * Self.byteLimit)) } catch {
             try path.rename(to: aside)
         }
-        try path.replaceContents(with: state.json.text(inlineDepth: 2))
-        return state
     }
 
     private func attempt<Result>(_ body: () throws(FileIOFault) -> Result) throws(UpdateAgentFault) -> Result {

@@ -2,6 +2,7 @@ import Control
 import Dispatch
 import Fault
 import Fetching
+import FileIO
 import Glibc
 import SystemPackage
 import Terminal
@@ -21,6 +22,9 @@ enum Daemon {
           settings  reads the settings, and says what is wrong with them
           good      notes that this boot has passed its health checks
           update    brings the newest version into the other slot, as 'ballastctl update' does
+          disk-generator DIRECTORY
+                    writes into DIRECTORY that ballastd.service may use the host's own disk and no other
+                    device, as systemd.generator(7) has it
           fetch     fetches for the other verbs, without any rights of its own: for who is at the other end
                     of standard input, or where that is no socket, for all who come to /run/ballast/fetch
 
@@ -38,6 +42,7 @@ enum Daemon {
             StandardStreams.print(usage)
             return arguments.isEmpty ? 0 : 64
         }
+        if verb == "disk-generator" { return generate(arguments) }
         var prefix = FilePath("/")
         while let option = arguments.popFirst() {
             guard option == "--root", let value = arguments.popFirst() else {
@@ -62,6 +67,21 @@ enum Daemon {
             return 0
         } catch {
             StandardStreams.report("ballastd: \(error)")
+            return 1
+        }
+    }
+
+    private static func generate(_ arguments: ArraySlice<String>) -> CInt {
+        guard let directory = arguments.first else { return misused("'disk-generator' needs a directory") }
+        do {
+            let disk = try Host.disk(HostPaths())
+            let path = FilePath(directory).appending("ballastd.service.d")
+            try path.makeDirectories()
+            try path.appending("50-disk.conf").replaceContents(
+                with: "[Service]\nDeviceAllow=\nDeviceAllow=\(disk) rw\n")
+            return 0
+        } catch {
+            StandardStreams.report("ballastd: all block devices may be used, since: \(error)")
             return 1
         }
     }
@@ -109,11 +129,15 @@ enum Daemon {
         let server = controlServer(agent)
         // Whoever waits for an answer gets it, also one that says that the host reboots.
         let end = onTermination {
+            ServiceManager.noteStopping()
             agent.stop()
             server?.stop(answeringFor: .seconds(answerSeconds))
             exit(0)
         }
         defer { end.cancel() }
+        ServiceManager.noteReady()
+        let alive = keepAlive(agent)
+        defer { alive?.cancel() }
         agent.keepUpToDate { StandardStreams.report($0) }
     }
 
@@ -128,6 +152,16 @@ enum Daemon {
         source.setEventHandler(handler: body)
         source.activate()
         return source
+    }
+
+    /// Says that the agent is alive for as long as it answers and goes on with what it is to do.
+    private static func keepAlive(_ agent: Agent) -> (any DispatchSourceTimer)? {
+        guard let interval = ServiceManager.aliveInterval else { return nil }
+        let timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "io.ballast.alive"))
+        timer.schedule(deadline: .now(), repeating: .seconds(interval))
+        timer.setEventHandler { if agent.isAlive { ServiceManager.noteAlive() } }
+        timer.activate()
+        return timer
     }
 
     /// A host that nobody can ask still has to find its way to a version on which somebody can.

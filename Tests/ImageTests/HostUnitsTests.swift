@@ -1,4 +1,5 @@
 import Assembly
+import Command
 import FileIO
 import Manifest
 import SystemPackage
@@ -31,6 +32,30 @@ struct HostUnitsTests {
         let files = HostUnits.files(for: manifest)
         #expect(files.count > 5 && !files.contains { $0.text.contains("RuntimeWatchdogSec") })
         #expect(HostUnits.settings(for: manifest).isEmpty)
-        #expect(HostUnits.enabled(for: manifest) == ["ballast-health.service", "ballast-good.service"])
+        #expect(
+            HostUnits.enabled(for: manifest) == [
+                "ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service",
+            ])
+    }
+
+    @Test(
+        "systemd finds the services no more exposed than they have to be",
+        arguments: [
+            ("ballastd.service", 2.5), ("ballast-fetch@x.service", 1.5), ("ballast-health.service", 4.0),
+            ("ballast-good.service", 4.0), ("ballast-failed.service", 4.0),
+        ])
+    func exposure(unit: String, limit: Double) async throws {
+        let directory = try TemporaryDirectory()
+        for (path, text) in HostUnits.files(for: try manifest("")) {
+            let file = directory.path.pushing(FilePath(path))
+            try file.removingLastComponent().makeDirectories()
+            try file.replaceContents(with: text)
+        }
+        let outcome = try await Command(
+            "systemd-analyze", ["security", "--offline=true", "--root=\(directory.path)", unit]
+        ).run()
+        let line = try #require(outcome.outputText.split(separator: "\n").last { $0.contains("exposure level") })
+        let level = try #require(line.split(separator: " ").compactMap { Double($0) }.last)
+        #expect(level <= limit, "\(line)")
     }
 }

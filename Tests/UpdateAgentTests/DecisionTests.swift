@@ -118,6 +118,9 @@ struct AgentFilesTests {
         _ = try host.agent().pin("1.1")
         try path.appending("state.json").replaceContents(with: [UInt8](repeating: 0x20, count: 9 << 20))
         #expect(try host.agent().status().pinned == "1.1")
+        #expect(!path.appending("state.json.damaged").exists, "whoever looks changes nothing")
+        try host.agent().reconcile()
+        #expect(try host.agent().status().pinned == "1.1")
         #expect(try FileStatus(of: path.appending("state.json.damaged")).size == 9 << 20)
     }
 

@@ -64,5 +64,7 @@ const void *ballast_find(const void *haystack, size_t size, const void *needle, 
 int ballast_connect_unix(const char *path);
 // A stream socket that listens at `path`, closed on exec. A descriptor or -1 with errno.
 int ballast_listen_unix(const char *path);
+// Sends a datagram to the UNIX socket at `path`, or the abstract one if it begins with '@'. 0 or -1 with errno.
+int ballast_send_unix(const char *path, const void *bytes, size_t count);
 // POLLRDHUP of poll(2), which glibc has for _GNU_SOURCE alone: the other side has closed its end.
 static const short ballast_poll_peer_closed = 0x2000;
