@@ -22,7 +22,8 @@ struct AgentFiles {
             "poll": [
                 "interval_seconds": .integer(Int64(update.interval)), "jitter_seconds": .integer(Int64(update.jitter)),
             ],
-            "reboot": .string(update.reboot.rawValue), "boot": ["tries": .integer(Int64(manifest.boot.tries))],
+            "reboot": .string(update.reboot.rawValue), "probation_seconds": .integer(Int64(update.probation)),
+            "boot": ["tries": .integer(Int64(manifest.boot.tries))],
             "health": .array(manifest.health.map(Self.check)),
         ]
     }
@@ -41,6 +42,7 @@ struct AgentFiles {
     private static func check(_ check: Manifest.HealthCheck) -> JSONValue {
         var members: [String: JSONValue] = [
             "name": .string(check.name), "timeout_seconds": .integer(Int64(check.timeout)),
+            "blame": .string(check.blame.rawValue),
         ]
         switch check.probe {
         case .unit(let unit): members["unit"] = .string(unit)

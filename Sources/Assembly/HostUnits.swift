@@ -9,6 +9,7 @@ package enum HostUnits {
     /// Units that run on the host, whatever else the manifest enables.
     package static func enabled(for manifest: Manifest) -> [String] {
         ["ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service"]
+            + (manifest.update.probation > 0 ? ["ballast-probation.service"] : [])
             + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
     }
 
@@ -22,6 +23,7 @@ package enum HostUnits {
             ("usr/lib/systemd/system/ballast-fetch@.service", fetchWorker),
             ("usr/lib/systemd/system/ballast-health.service", health),
             ("usr/lib/systemd/system/ballast-good.service", good),
+            ("usr/lib/systemd/system/ballast-probation.service", probation),
             ("usr/lib/systemd/system/ballast-failed.service", failed),
             ("usr/lib/systemd/system/ballast-leave.service", leave),
             ("usr/lib/systemd/system/ballast-watchdog.service", softwareWatchdog),
@@ -236,6 +238,24 @@ package enum HostUnits {
 
         """
 
+    private static let probation = """
+        [Unit]
+        Description=Health checks of a version that is new here
+        Requires=ballast-good.service
+        After=ballast-good.service ballast-fetch.socket
+        RequiresMountsFor=/var/lib/ballast
+
+        [Service]
+        ExecStart=\(agentPath) probation
+        Restart=on-failure
+        RestartSec=30
+        \(checking)
+
+        [Install]
+        WantedBy=multi-user.target
+
+        """
+
     // Whatever keeps the boot from being complete: health checks that fail, an agent that cannot run them, a unit of the
     // image's own that boot-complete.target requires.
     private static let incomplete = "[Unit]\nOnFailure=ballast-failed.service\n"
@@ -263,6 +283,9 @@ package enum HostUnits {
 
         [Service]
         Type=oneshot
+        EnvironmentFile=/usr/lib/os-release
+        # Without a word of its own, a version is tried again later.
+        ExecStartPre=-/bin/sh -c 'mkdir -p /var/lib/ballast/health && : >"/var/lib/ballast/health/$IMAGE_VERSION.left" && sync'
         ExecStart=/usr/bin/systemctl --no-block reboot
 
         """

@@ -32,7 +32,7 @@ public enum UpdateInterface {
             percent: int
         )
 
-        # The slot that does not run. 'standing' is empty, good, activated (the next boot tries it), denied or unproven.
+        # The slot that does not run. 'standing' is empty, good, activated (the next boot tries it), denied, revoked or unproven.
         type OtherSlot (
             name: string,
             version: ?string,
@@ -40,10 +40,24 @@ public enum UpdateInterface {
         )
 
         # A version that this host does not take.
+        # 'kind' is health, probation, unfinished, not-started or operator; 'reoffers' is how often its publisher had offered it anew.
         type DeniedVersion (
             version: string,
             cause: string,
-            time: string
+            kind: string,
+            time: string,
+            reoffers: int
+        )
+
+        # A version that did not prove itself for a reason that says nothing about it, 'count' times in a row, and is tried again. 'kind'
+        # is environment, unfinished or not-started.
+        type Setback (
+            version: string,
+            kind: string,
+            cause: string,
+            count: int,
+            time: string,
+            retry_time: string
         )
 
         # What the host runs, what it is doing and why. 'reason' is the last check's answer; 'last_error' is the last
@@ -58,6 +72,7 @@ public enum UpdateInterface {
             progress: ?Progress,
             pinned: ?string,
             denied: []DeniedVersion,
+            setbacks: []Setback,
             last_check: ?string,
             next_check: ?string,
             reason: ?string,
@@ -76,6 +91,7 @@ public enum UpdateInterface {
             version: string,
             detail: string,
             cause: ?string,
+            failure: ?string,
             bytes: ?int,
             seconds: ?int
         )

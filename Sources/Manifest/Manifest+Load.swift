@@ -94,14 +94,16 @@ extension Manifest {
             sectorSize: try disk.integer("sector_size"))
         health = try root.map("health") { check throws(ManifestFault) in
             HealthCheck(
-                name: try check.string("name"), timeout: try check.seconds("timeout"), probe: try Self.probe(check))
+                name: try check.string("name"), timeout: try check.seconds("timeout"), probe: try Self.probe(check),
+                blame: try check.choice("blame"))
         }
         let update = try root.below("update")
         self.update = Update(
             url: update.optionalString("url"), mirrors: update.strings("mirrors"),
             transfer: try Self.transfer(update.below("transfer")), channel: try update.string("channel"),
             interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
-            reboot: try update.choice("reboot"), trustedRoot: update.optional("trusted_root")?.absolutePath)
+            reboot: try update.choice("reboot"), probation: try update.seconds("probation"),
+            trustedRoot: update.optional("trusted_root")?.absolutePath)
         if self.update.url != nil, self.update.trustedRoot == nil {
             throw ManifestFault(
                 .badValue, "'update.url' is given without 'update.trusted_root', so hosts would trust no repository",

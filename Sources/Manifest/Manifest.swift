@@ -278,6 +278,16 @@ extension Manifest {
         public var timeout: Int
         /// What is looked at.
         public var probe: Probe
+        /// Whether its failure says nothing about the version.
+        public var blame: Blame
+
+        /// Whom a check blames that does not hold.
+        public enum Blame: String, Sendable, Hashable, CaseIterable {
+            /// The version.
+            case version
+            /// What is outside the host.
+            case environment
+        }
 
         /// What a check looks at.
         public enum Probe: Sendable, Hashable {
@@ -310,6 +320,8 @@ extension Manifest {
         public var jitter: Int
         /// What happens when an update is staged.
         public var reboot: RebootPolicy
+        /// Seconds for which the checks go on after they have held.
+        public var probation: Int
         /// The absolute path of the root metadata that the image trusts first, or nil.
         public var trustedRoot: FilePath?
     }

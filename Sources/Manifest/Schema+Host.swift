@@ -156,6 +156,15 @@ extension Schema {
                             schema: Schema(
                                 doc: "How long the check may take to hold.", kind: .duration(1...3600),
                                 defaultValue: .value("60s"), example: "90s")),
+                        Key(
+                            name: "blame",
+                            schema: Schema(
+                                doc:
+                                    "Whom it blames: `environment` where it is about something outside the host, whose failure says "
+                                    + "nothing about the version. That is then tried again after a pause, and not denied. A "
+                                    + "command can say so too, by status 75 (EX_TEMPFAIL): it could not judge.",
+                                kind: .word(oneOf: Manifest.HealthCheck.Blame.allCases.map(\.rawValue)),
+                                defaultValue: .value("version"), example: "environment")),
                         Key(name: "unit", schema: unit.documented("This unit is active.", "nginx.service")),
                         Key(
                             name: "command",
@@ -291,6 +300,13 @@ extension Schema {
                     doc: "What happens when an update is staged: `immediate` reboots, `manual` waits for an operator.",
                     kind: .word(oneOf: Manifest.RebootPolicy.allCases.map(\.rawValue)), defaultValue: .value("manual"),
                     example: "immediate")),
+            Key(
+                name: "probation",
+                schema: Schema(
+                    doc:
+                        "How long the health checks go on after a new version has passed them. One that does not hold any more "
+                        + "in that time takes the host back to the version before. `0s` ends with the boot.",
+                    kind: .duration(0...86400), defaultValue: .value("10m"), example: "1h")),
             Key(
                 name: "trusted_root",
                 schema: Schema(

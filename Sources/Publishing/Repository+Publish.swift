@@ -132,6 +132,48 @@ extension Repository {
             warnings: warnings)
     }
 
+    /// Offers `version` anew to hosts that denied it because it failed there. What an operator has denied stays so.
+    ///
+    /// - Parameter product: nil where only one has a release of that version.
+    /// - Returns: the product, and how often the version has been offered anew with this.
+    public func reoffer(
+        _ version: ImageVersion, of product: String?, keys: KeySet, now: UTCTime
+    ) throws(PublishingFault) -> (product: String, count: Int) {
+        let lock = try directory.lock()
+        defer { withExtendedLifetime(lock) {} }
+        let current = try directory.load()
+        for role in [MetadataRole.targets, .snapshot, .timestamp] { _ = try keys.key(role, trustedBy: current.root) }
+        var targets = current.targets.targets
+        let entries = ReleaseEntry.all(in: current.targets).filter {
+            $0.name.version == version && (product == nil || $0.name.product == product)
+        }
+        let products = Set(entries.map(\.name.product)).sorted()
+        guard let name = products.first, products.count == 1 else {
+            let what =
+                products.isEmpty
+                ? product.map { "\($0) has no release \(version) here" } ?? "no product has a release \(version) here"
+                : "\(products.joined(separator: " and ")) have a release \(version) here"
+            throw PublishingFault(
+                .badRequest, what, at: .path(directory.path.string),
+                remedy: "give one that 'ballast repo show' lists, with --product where there are several")
+        }
+        var count = 0
+        for entry in entries {
+            guard var target = targets[entry.name.description] else { continue }
+            var entry = entry
+            entry.reoffers += 1
+            count = max(count, entry.reoffers)
+            target.custom = entry.custom
+            targets[entry.name.description] = target
+        }
+        let document = TargetsDocument(
+            version: current.targets.version + 1, expires: lifetimes.expiry(.targets, signedAt: now), targets: targets)
+        try put(
+            targets: document, snapshotVersion: current.snapshot.version + 1,
+            timestampVersion: current.timestamp.version + 1, root: current.root, keys: keys, now: now)
+        return (name, count)
+    }
+
     /// Refuses conditions under which no host could take the release.
     private func check(
         _ options: Options, of build: BuildDescription, among published: [ReleaseEntry]

@@ -14,7 +14,7 @@ public struct TargetsDocument: Sendable, RoleDocument {
         /// The SHA-256 of the bytes.
         public let digest: SHA256Digest
         /// What the application says of it, `null` where it says nothing.
-        public let custom: JSONValue
+        public var custom: JSONValue
 
         /// The target whose content is `bytes`.
         public init(bytes: [UInt8], custom: JSONValue) {

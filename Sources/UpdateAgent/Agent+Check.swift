@@ -75,7 +75,8 @@ extension Agent {
         let known = try noteRevocations(among: releases)
         let conditions = ReleaseChoice.Conditions(
             product: settings.product, architecture: settings.architecture, channel: settings.channel,
-            running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked, agent: agent,
+            running: host.running, pinned: known.pinned, denied: known.denied, revoked: known.revoked,
+            setbacks: known.setbacks, agent: agent,
             host: host.identifier, now: host.now(), ignoresRollout: ignoresRollout)
         let choice = try ReleaseChoice.make(among: releases, conditions) { name throws(UpdateAgentFault) in
             try source.release(name, in: repository, isCancelled: { self.isGivenUp })
@@ -91,12 +92,21 @@ extension Agent {
     /// Keeps which versions are revoked now. One that waits for its first boot does not get it.
     func noteRevocations(among releases: [ReleaseEntry]) throws(UpdateAgentFault) -> AgentState {
         var revoked: [String: String] = [:]
+        var reoffers: [String: Int] = [:]
         for release in releases
         where release.name.product == settings.product && release.name.architecture == settings.architecture {
             for version in release.revokes { revoked[version.description] = release.name.version.description }
+            if release.reoffers > 0 { reoffers[release.name.version.description] = release.reoffers }
         }
         return try decide(.whatIsPossible) { state, _ in
             state.setRevoked(revoked)
+            for version in state.takeReoffers(reoffers) {
+                state.record(
+                    HistoryEvent(
+                        .allowed, version: version, detail: "its publisher offers it anew, so it may be taken again",
+                        at: host.now()))
+                if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
+            }
             if let pending = state.pending, pending.version != running,
                 let revoker = revoked.revoker(of: pending.version)
             {

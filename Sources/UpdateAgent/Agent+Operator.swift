@@ -19,7 +19,7 @@ extension Agent {
                 guard let facts else { throw UpdateAgentFault(.storage, "the boot entries cannot be read") }
                 let known = state
                 let target = try rollbackTarget(state, facts, slot: slot, bringing: bringing)
-                order = rollBack(to: target, &state, facts)
+                order = rollBack(to: target, .operators, cause: nil, &state, facts)
                 before = known
                 return ActionResult(
                     "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
@@ -37,16 +37,25 @@ extension Agent {
     }
 
     /// - Returns: the order, where there was none like it.
-    private func rollBack(to target: String, _ state: inout AgentState, _ facts: BootFacts) -> PendingRollback? {
+    ///
+    /// - Parameter cause: what keeps what runs from staying; nil where an operator goes back.
+    @discardableResult
+    func rollBack(
+        to target: String, _ kind: FailureKind, cause: String?, _ state: inout AgentState, _ facts: BootFacts
+    ) -> PendingRollback? {
         defer { state.phase = settled(state) }
         guard state.rollback?.target != target || state.rollback?.from != running else { return nil }
         let order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
         state.pending = nil
         state.rollback = order
-        state.deny(running, cause: "an operator went back from it to \(target)", at: host.now())
-        state.record(
-            HistoryEvent(
-                .rollback, version: running, detail: "back to \(target); \(running) is denied", at: host.now()))
+        state.deny(running, kind, cause: cause ?? "an operator went back from it to \(target)", at: host.now())
+        var event = HistoryEvent(
+            cause == nil ? .rollback : .rolledBack, version: running,
+            detail: "back to \(target); \(running) is denied", at: host.now())
+        event.cause = cause
+        event.failure = cause == nil ? nil : kind
+        state.record(event)
+        if let cause { state.failed = FailedVersion(version: running, cause: cause) }
         // What it failed some other time is not what it fails in this trial.
         try? host.paths.healthReport(of: target).removeTree()
         return order
@@ -68,7 +77,7 @@ extension Agent {
     }
 
     /// The other slot's version, if it was good here.
-    private func rollbackTarget(
+    func rollbackTarget(
         _ known: AgentState, _ facts: BootFacts, slot: String, bringing: String?
     ) throws(UpdateAgentFault) -> String {
         func refuse(_ what: String) -> UpdateAgentFault {
@@ -164,7 +173,7 @@ extension Agent {
                     .invalid, "\(version) is what this host goes back to with the next reboot",
                     remedy: "'ballastctl allow \(rollback.from)' takes that back")
             }
-            state.deny(version, cause: cause, at: host.now())
+            state.deny(version, .operators, cause: cause, at: host.now())
             if let pending = state.pending?.version, ImageVersion.areEqual(pending, version) {
                 state.pending = nil
                 state.phase = settled(state)
@@ -194,7 +203,7 @@ extension Agent {
                 try takeBack(rollback, &state, facts)
                 return Optional(rollback)
             }
-            guard state.denial(of: version) != nil else {
+            guard state.denial(of: version) != nil || state.setback(of: version) != nil else {
                 throw UpdateAgentFault(.notFound, "\(version) is not denied here")
             }
             allow(version, in: &state)
@@ -209,6 +218,7 @@ extension Agent {
 
     private func allow(_ version: String, in state: inout AgentState) {
         state.denied.removeAll { ImageVersion.areEqual($0.version, version) }
+        state.setbacks.removeAll { ImageVersion.areEqual($0.version, version) }
         state.record(HistoryEvent(.allowed, version: version, detail: "it may be taken again", at: host.now()))
         if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
         switch state.phase {

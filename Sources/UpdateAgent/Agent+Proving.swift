@@ -32,24 +32,37 @@ extension Agent {
         case .nothing, .onTrial: break
         case .waiting: abandonRevokedRollback(&state)
         case .over: state.rollback = nil
-        case .failed: comeBack(from: rollback, "it did not prove itself", &state)
-        case .lost: comeBack(from: rollback, "it has no boot entry any more", &state)
+        case .failed: comeBack(from: rollback, .unfinished, "it did not prove itself", &state)
+        case .lost: comeBack(from: rollback, .notStarted, "it has no boot entry any more", &state)
         }
     }
 
     /// The version that an operator went back to is worse than the one that runs, which stays then.
-    private func comeBack(from rollback: PendingRollback, _ what: String, _ state: inout AgentState) {
-        let cause = HealthReport(host.paths.healthReport(of: rollback.target))?.cause ?? what
+    private func comeBack(
+        from rollback: PendingRollback, _ otherwise: FailureKind, _ what: String, _ state: inout AgentState
+    ) {
+        let (kind, cause) = failure(of: rollback.target) ?? (otherwise, what)
         state.rollback = nil
         state.denied.removeAll { $0.version == running }
         state.good.removeAll { $0 == rollback.target }
-        state.deny(rollback.target, cause: cause, at: host.now())
+        // Whoever wanted it has to be told, and says whether it is to be tried again.
+        state.deny(rollback.target, kind, cause: cause, at: host.now())
         state.failed = FailedVersion(version: rollback.target, cause: cause)
         var event = HistoryEvent(
             .rolledBack, version: rollback.target,
             detail: "the rollback to \(rollback.target) failed; \(running) stays and is allowed again", at: host.now())
         event.cause = cause
+        event.failure = kind
         state.record(event)
+    }
+
+    /// What a version has said of itself when it did not prove itself, or what was found of it; nil where there is nothing.
+    private func failure(of version: String) -> (FailureKind, String)? {
+        if let report = HealthReport(host.paths.healthReport(of: version)) {
+            return (report.isEnvironmental ? .environment : .health, report.cause)
+        }
+        guard host.paths.leaving(of: version).exists else { return nil }
+        return (.health, "it could not run its health checks: see its journal")
     }
 
     private func judgeTrial(_ state: inout AgentState, _ facts: BootFacts) {
@@ -62,16 +75,16 @@ extension Agent {
             // A host that reboots for a version that its loader does not take would do so for ever.
             if pending.missedBoots + 1 >= pending.tries {
                 comeBack(
-                    from: pending, cause: "the boot loader did not start it in \(pending.missedBoots + 1) boots", &state
-                )
+                    from: pending, .notStarted,
+                    cause: "the boot loader did not start it in \(pending.missedBoots + 1) boots", &state)
             }
         case .interrupted: forget(pending, "the update to \(pending.version) was cut off before it could boot", &state)
         case .superseded: forget(pending, "\(pending.version) is good, and \(running) was chosen at boot", &state)
         case .failed:
-            let cause =
-                HealthReport(host.paths.healthReport(of: pending.version))?.cause
-                ?? "it did not reach its health checks: panic, hang or power loss"
-            comeBack(from: pending, cause: cause, &state)
+            let (kind, cause) =
+                failure(of: pending.version)
+                ?? (.unfinished, "it did not reach its health checks: panic, hang or power loss")
+            comeBack(from: pending, kind, cause: cause, &state)
         }
     }
 
@@ -85,16 +98,20 @@ extension Agent {
     }
 
     /// The version that was tried did not prove itself.
-    private func comeBack(from pending: PendingActivation, cause: String, _ state: inout AgentState) {
+    private func comeBack(
+        from pending: PendingActivation, _ kind: FailureKind, cause: String, _ state: inout AgentState
+    ) {
         let version = pending.version
         state.pending = nil
         state.good.removeAll { $0 == version }
-        state.deny(version, cause: cause, at: host.now())
+        state.judge(version, kind, cause: cause, at: host.now())
         var detail = "\(version) did not prove itself in \(pending.tries) tries; back on \(running)"
         let journal = host.paths.journal(of: version)
         if journal.exists { detail += "; the end of its journal is in \(journal)" }
+        if let setback = state.setback(of: version) { detail += "; it is tried again at \(setback.retryTime)" }
         var event = HistoryEvent(.rolledBack, version: version, detail: detail, at: host.now())
         event.cause = cause
+        event.failure = kind
         state.record(event)
         state.failed = FailedVersion(version: version, cause: cause)
     }
@@ -147,6 +164,10 @@ extension Agent {
             if isNew {
                 state.record(
                     HistoryEvent(.proved, version: running, detail: "it has passed its health checks", at: host.now()))
+                // It goes on to be watched; for what a host was installed with there is nothing to go back to.
+                if isPending, settings.probation > 0 {
+                    state.probation = Probation(version: running, bootIdentifier: host.bootIdentifier, boots: 1)
+                }
                 // What came back from another version says so until this one, or a third, is new here.
                 state.failed = nil
             }

@@ -171,6 +171,7 @@ extension Agent {
         // What earlier attempts of the same version left would be taken for this one's.
         try? host.paths.healthReport(of: version).removeTree()
         try? host.paths.journal(of: version).removeTree()
+        try? host.paths.leaving(of: version).removeTree()
         try decide(kernel: kernel) { state, facts throws(UpdateAgentFault) in
             try refuseActivation(of: version, state)
             state.pending = PendingActivation(

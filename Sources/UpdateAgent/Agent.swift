@@ -88,7 +88,8 @@ public final class Agent: UpdateService {
         return HostStatus(
             product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
-            denied: known.denied, lastCheck: known.lastCheck, nextCheck: live.2, reason: known.reason,
+            denied: known.denied, setbacks: known.setbacks, lastCheck: known.lastCheck, nextCheck: live.2,
+            reason: known.reason,
             lastError: known.bootProblem ?? known.lastError ?? known.readProblem ?? settingsProblem,
             repository: settings.mirrors.first.map { WebAddress.redacted($0) },
             mirrors: settings.mirrors.map { WebAddress.redacted($0) },

@@ -35,6 +35,8 @@ public struct AgentSettings: Sendable, Hashable {
     public var reboot: RebootPolicy
     /// How often a version may try to prove itself.
     public var tries: Int
+    /// Seconds for which the health checks go on after a new version has passed them.
+    public var probation: Int64
     /// What must hold before a boot counts as good.
     public var health: [HealthCheck]
     /// The disk, where it is not the one that the root file system is on.
@@ -111,6 +113,7 @@ public struct AgentSettings: Sendable, Hashable {
         jitter = 0
         reboot = .manual
         tries = 1
+        probation = 0
         health = []
     }
 
@@ -131,7 +134,7 @@ public struct AgentSettings: Sendable, Hashable {
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         try cursor.refuseMembers(except: [
             "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
-            "boot_partition", "transfer",
+            "boot_partition", "transfer", "probation_seconds",
         ])
         let format = try cursor.field("format").integer()
         guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
@@ -159,6 +162,7 @@ public struct AgentSettings: Sendable, Hashable {
         let boot = try cursor.field("boot")
         try boot.refuseMembers(except: ["tries"])
         tries = try boot.field("tries").integer(in: 1...Self.triesLimit)
+        probation = Int64(try cursor.optional("probation_seconds")?.integer(in: 0...86400) ?? 0)
         health = []
         for check in try cursor.optional("health")?.elements(atMost: 64) ?? [] {
             health.append(try HealthCheck(parsing: check))

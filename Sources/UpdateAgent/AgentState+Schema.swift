@@ -31,6 +31,11 @@ extension AgentState {
         failed = reader.take("failed") { value throws(JSONFault) in
             FailedVersion(version: try value.field("version").string(), cause: try value.field("cause").string())
         }
+        probation = reader.take("probation") { value throws(JSONFault) in
+            Probation(
+                version: try value.field("version").string(), bootIdentifier: try value.field("boot_id").string(),
+                boots: try value.field("boots").integer(in: 0...1000))
+        }
         failedBoot = reader.take("failed_boot") { value throws(JSONFault) in try value.string() }
         unproved = reader.takeAll("unproved") { value throws(JSONFault) in try value.string() }
         let pairs = reader.takeAll("revoked") { value throws(JSONFault) in
@@ -38,6 +43,11 @@ extension AgentState {
         }
         revoked = Dictionary(pairs, uniquingKeysWith: { $1 })
         lastCheck = reader.take("last_check") { value throws(JSONFault) in try AgentText.time(value) }
+        setbacks = reader.takeAll("setbacks") { value throws(JSONFault) in try Setback(parsing: value) }
+        let offers = reader.takeAll("reoffers") { value throws(JSONFault) in
+            (try value.field("version").string(), try value.field("count").integer(in: 1...Int(Int32.max)))
+        }
+        reoffers = Dictionary(offers, uniquingKeysWith: { $1 })
         reason = reader.take("reason") { value throws(JSONFault) in try value.string() }
         lastError = reader.take("last_error") { value throws(JSONFault) in try value.string() }
         bootProblem = reader.take("boot_problem") { value throws(JSONFault) in try value.string() }
@@ -49,7 +59,7 @@ extension AgentState {
     /// Pins, denials and revocations: what a host must not forget, in the same schema.
     var decisions: JSONValue {
         guard case .object(let all) = json else { return .null }
-        let kept: Set<String> = ["format", "pinned", "denied", "revoked"]
+        let kept: Set<String> = ["format", "pinned", "denied", "revoked", "reoffers"]
         return .object(all.filter { kept.contains($0.key) })
     }
 
@@ -71,9 +81,27 @@ extension AgentState {
         set("pending", pending?.json)
         set("rollback", rollback?.json)
         set("failed", failed.map { ["version": .string($0.version), "cause": .string($0.cause)] })
+        set(
+            "probation",
+            probation.map {
+                [
+                    "version": .string($0.version), "boot_id": .string($0.bootIdentifier),
+                    "boots": .integer(Int64($0.boots)),
+                ]
+            })
         set("failed_boot", failedBoot.map { .string($0) })
         if !unproved.isEmpty || extraElements["unproved"] != nil {
             members["unproved"] = elements("unproved", unproved.map { .string($0) })
+        }
+        if !setbacks.isEmpty || extraElements["setbacks"] != nil {
+            members["setbacks"] = elements("setbacks", setbacks.map(\.json))
+        }
+        if !reoffers.isEmpty || extraElements["reoffers"] != nil {
+            members["reoffers"] = elements(
+                "reoffers",
+                reoffers.sorted { $0.key < $1.key }.map {
+                    ["version": .string($0.key), "count": .integer(Int64($0.value))]
+                })
         }
         if !revoked.isEmpty || extraElements["revoked"] != nil {
             members["revoked"] = elements(
@@ -126,7 +154,7 @@ extension PendingRollback {
 }
 
 extension DeniedVersion {
-    private static let known: Set<String> = ["version", "cause", "time"]
+    private static let known: Set<String> = ["version", "cause", "time", "kind", "reoffers"]
 
     /// A denial counts also where nothing but its version can be read.
     init(parsing cursor: JSONCursor) throws(JSONFault) {
@@ -135,6 +163,9 @@ extension DeniedVersion {
             cause: (try? cursor.optional("cause")?.string()) ?? "its cause is not known",
             time: (try? cursor.optional("time").map { value throws(JSONFault) in try AgentText.time(value) })
                 ?? UTCTime(seconds: 0))
+        // An older agent said no kind. What it denied was what an operator named, or what failed here.
+        kind = (try? cursor.optional("kind")?.string()).map { FailureKind(rawValue: $0) } ?? .operators
+        reoffers = (try? cursor.optional("reoffers")?.integer(in: 0...Int(Int32.max))) ?? 0
         extra = try cursor.strangers(Self.known)
     }
 }

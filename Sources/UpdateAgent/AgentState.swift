@@ -81,6 +81,10 @@ public struct AgentState: Sendable, Hashable {
     public var pinned: String?
     /// What it does not take.
     public var denied: [DeniedVersion] = []
+    /// What did not prove itself for reasons that say nothing about it, and is tried again.
+    public var setbacks: [Setback] = []
+    /// How often the publisher has offered a version anew, as the last check saw it.
+    public var reoffers: [String: Int] = [:]
     /// What happened, oldest first, at most 200 events.
     public var history: [HistoryEvent] = []
     /// Versions that have passed their health checks here, the latest last.
@@ -91,6 +95,8 @@ public struct AgentState: Sendable, Hashable {
     public var rollback: PendingRollback?
     /// What the host came back from, until another version has proved itself or this one is allowed again.
     public var failed: FailedVersion?
+    /// What has passed its health checks and still has to go on doing so.
+    var probation: Probation?
     /// The last boot in which the host stayed although it was not complete, since no other version would have been better.
     public var failedBoot: String?
     /// Versions that such a boot was one of and that have not passed their health checks here since, the latest last.
@@ -164,6 +170,9 @@ public struct AgentState: Sendable, Hashable {
         for position in denied.indices {
             denied[position].cause = denied[position].cause.excerpt(limit: Self.causeLimit)
         }
+        for position in setbacks.indices {
+            setbacks[position].cause = setbacks[position].cause.excerpt(limit: Self.sentenceLimit)
+        }
         for position in history.indices {
             history[position].detail = history[position].detail.excerpt(limit: Self.sentenceLimit)
             history[position].cause = history[position].cause?.excerpt(limit: Self.sentenceLimit)
@@ -179,9 +188,12 @@ public struct AgentState: Sendable, Hashable {
         if history.count > Self.historyLimit { history.removeFirst(history.count - Self.historyLimit) }
     }
 
-    mutating func deny(_ version: String, cause: String, at time: UTCTime) {
+    mutating func deny(_ version: String, _ kind: FailureKind, cause: String, at time: UTCTime) {
         denied.removeAll { ImageVersion.areEqual($0.version, version) }
-        denied.append(DeniedVersion(version: version, cause: cause, time: time))
+        var denial = DeniedVersion(version: version, cause: cause, time: time)
+        denial.kind = kind
+        denial.reoffers = reofferCount(of: version)
+        denied.append(denial)
         if denied.count > Self.deniedLimit { denied.removeFirst(denied.count - Self.deniedLimit) }
     }
 
@@ -197,6 +209,7 @@ public struct AgentState: Sendable, Hashable {
 
     mutating func addGood(_ version: String) {
         unproved.removeAll { $0 == version }
+        setbacks.removeAll { ImageVersion.areEqual($0.version, version) }
         good.removeAll { $0 == version }
         good.append(version)
         if good.count > Self.goodLimit { good.removeFirst(good.count - Self.goodLimit) }

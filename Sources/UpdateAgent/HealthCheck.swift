@@ -22,6 +22,8 @@ public struct HealthCheck: Sendable, Hashable {
     public var timeout: Int
     /// What is looked at.
     public var probe: Probe
+    /// Whether it is about what is outside the host, so that its failure says nothing about the version.
+    public var blamesEnvironment = false
 
     /// The check `name`, which may take `timeout` seconds.
     public init(name: String, timeout: Int, probe: Probe) {
@@ -33,8 +35,14 @@ public struct HealthCheck: Sendable, Hashable {
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         name = try cursor.field("name").string()
         timeout = try cursor.field("timeout_seconds").integer(in: 1...3600)
+        if let blame = try cursor.optional("blame") {
+            guard let known = ["version": false, "environment": true][try blame.string()] else {
+                throw blame.unexpected("expected 'version' or 'environment'")
+            }
+            blamesEnvironment = known
+        }
         let probes = ["unit", "command", "http", "tcp", "containerd"]
-        try cursor.refuseMembers(except: Set(probes + ["name", "timeout_seconds"]))
+        try cursor.refuseMembers(except: Set(probes + ["name", "timeout_seconds", "blame"]))
         var found: [(kind: String, value: JSONCursor)] = []
         for kind in probes {
             if let value = try cursor.optional(kind) { found.append((kind, value)) }

@@ -13,15 +13,28 @@ struct HealthProbe {
     /// Who speaks to the network.
     let fetcher: any Fetcher
 
+    /// Why a check does not hold.
+    struct Problem {
+        var text: String
+        /// Whether it could not judge.
+        var isUndecided = false
+    }
+
+    /// The status of a command that could not judge: EX_TEMPFAIL of sysexits.h.
+    private static let undecided = 75
+
     /// - Returns: why it does not hold, or nil where it does.
-    func problem(_ probe: HealthCheck.Probe) -> String? {
-        switch probe {
-        case .unit(let unit): unitProblem(unit)
-        case .command(let program, let arguments): commandProblem(Command(program, arguments))
-        case .http(let address): httpProblem(address)
-        case .tcp(let host, let port): fetcher.connectionProblem(host: host, port: port, seconds: patience)
-        case .containerd: containerdProblem()
-        }
+    func problem(_ probe: HealthCheck.Probe) -> Problem? {
+        if case .command(let program, let arguments) = probe { return commandProblem(Command(program, arguments)) }
+        let text: String? =
+            switch probe {
+            case .command: nil
+            case .unit(let unit): unitProblem(unit)
+            case .http(let address): httpProblem(address)
+            case .tcp(let host, let port): fetcher.connectionProblem(host: host, port: port, seconds: patience)
+            case .containerd: containerdProblem()
+            }
+        return text.map { Problem(text: $0) }
     }
 
     private func unitProblem(_ unit: String) -> String? {
@@ -36,17 +49,19 @@ struct HealthProbe {
         }
     }
 
-    private func commandProblem(_ command: Command) -> String? {
+    private func commandProblem(_ command: Command) -> Problem? {
         do throws(CommandFault) {
             guard let outcome = try command.outcome(withinSeconds: patience) else {
-                return "'\(command)' did not end within \(patience) s"
+                return Problem(text: "'\(command)' did not end within \(patience) s")
             }
             if outcome.status == 0 { return nil }
             let last = (outcome.errorText.isEmpty ? outcome.outputText : outcome.errorText).split(separator: "\n").last
-            return "'\(command)' ended with status \(outcome.status)"
-                + (last.map { ": \($0.excerpt(limit: 200))" } ?? "")
+            return Problem(
+                text: "'\(command)' ended with status \(outcome.status)"
+                    + (last.map { ": \($0.excerpt(limit: 200))" } ?? ""),
+                isUndecided: outcome.status == Self.undecided)
         } catch {
-            return "\(error)"
+            return Problem(text: "\(error)")
         }
     }
 
@@ -76,7 +91,7 @@ struct HealthProbe {
     private func containerdProblem() -> String? {
         let client = FilePath("/usr/bin/ctr")
         guard !client.exists else {
-            return commandProblem(Command(client.string, ["--timeout", "\(patience)s", "version"]))
+            return commandProblem(Command(client.string, ["--timeout", "\(patience)s", "version"]))?.text
         }
         return ContainerdProbe.problem(http2Socket: "/run/containerd/containerd.sock", seconds: patience)
     }

@@ -15,6 +15,8 @@ public struct HealthReport: AgentAnswer, Hashable {
         public var problem: String?
         /// How long it took.
         public var seconds: Int64
+        /// Whether its failure says nothing about the version.
+        public var isEnvironmental = false
     }
 
     /// The version.
@@ -36,6 +38,12 @@ public struct HealthReport: AgentAnswer, Hashable {
     /// Whether every check held.
     public var hasPassed: Bool { outcomes.allSatisfy { $0.problem == nil } }
 
+    /// Whether some did not hold, and none of these says anything about the version.
+    public var isEnvironmental: Bool {
+        let failed = outcomes.filter { $0.problem != nil }
+        return !failed.isEmpty && failed.allSatisfy(\.isEnvironmental)
+    }
+
     /// Which checks did not hold, and why.
     public var cause: String {
         let failed = outcomes.compactMap { outcome in outcome.problem.map { "'\(outcome.name)': \($0)" } }
@@ -47,7 +55,7 @@ public struct HealthReport: AgentAnswer, Hashable {
         hasPassed ? "\(version): all \(outcomes.count) health checks hold" : "\(version): \(cause)"
     }
 
-    /// `{"version", "time", "passed", "checks": [{"name", "passed", "problem", "seconds"}]}`.
+    /// `{"version", "time", "passed", "checks": [{"name", "passed", "problem", "seconds", "environment"}]}`.
     public var json: JSONValue {
         [
             "format": 1, "version": .string(version), "time": .string(time.description), "passed": .bool(hasPassed),
@@ -56,6 +64,7 @@ public struct HealthReport: AgentAnswer, Hashable {
                     [
                         "name": .string(outcome.name), "passed": .bool(outcome.problem == nil),
                         "problem": outcome.problem.map { .string($0) } ?? .null, "seconds": .integer(outcome.seconds),
+                        "environment": .bool(outcome.isEnvironmental),
                     ]
                 }),
         ]
@@ -79,7 +88,8 @@ public struct HealthReport: AgentAnswer, Hashable {
                 outcomes.append(
                     Outcome(
                         name: try check.field("name").string(), problem: try check.optional("problem")?.string(),
-                        seconds: Int64(try check.field("seconds").integer())))
+                        seconds: Int64(try check.field("seconds").integer()),
+                        isEnvironmental: try check.optional("environment")?.bool() ?? false))
             }
         } catch {
             return nil

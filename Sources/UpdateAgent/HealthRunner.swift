@@ -71,7 +71,8 @@ public struct HealthRunner: Sendable {
             guard let problem else { return HealthReport.Outcome(name: check.name, problem: nil, seconds: seconds) }
             if seconds >= Int64(limit) {
                 return HealthReport.Outcome(
-                    name: check.name, problem: "\(problem), after \(limit) s", seconds: seconds)
+                    name: check.name, problem: "\(problem.text), after \(limit) s", seconds: seconds,
+                    isEnvironmental: check.blamesEnvironment || problem.isUndecided)
             }
             usleep(UInt32(pause * 1_000_000))
         }
@@ -83,6 +84,17 @@ public struct HealthRunner: Sendable {
         let facts = try? store.facts()
         return BootPolicy.isOnTrial(
             try? store.read(), facts ?? store.blindFacts(), canSeeEntries: facts != nil)
+    }
+
+    /// Keeps the report, and the end of the journal of this boot.
+    func keep(_ report: HealthReport) throws(FileIOFault) {
+        for (path, bytes) in [
+            (host.paths.healthReport(of: report.version), Array(report.json.text().utf8)),
+            (host.paths.journal(of: report.version), host.journal(nil)),
+        ] {
+            try path.removingLastComponent().makeDirectories()
+            try path.replaceContents(with: bytes)
+        }
     }
 
     /// Where it cannot be noted, the agent waits for this boot to be complete until the next one.
@@ -102,15 +114,7 @@ public struct HealthRunner: Sendable {
             noteStay(report)
             return "degraded; no other version would be better, so the host stays up: \(report.cause)"
         }
-        do throws(FileIOFault) {
-            for (path, bytes) in [
-                (host.paths.healthReport(of: report.version), Array(report.json.text().utf8)),
-                (host.paths.journal(of: report.version), host.journal(nil)),
-            ] {
-                try path.removingLastComponent().makeDirectories()
-                try path.replaceContents(with: bytes)
-            }
-        } catch {
+        do throws(FileIOFault) { try keep(report) } catch {
             // Without the report the host still comes back; only the cause is then not known.
             sync()
             try host.reboot()

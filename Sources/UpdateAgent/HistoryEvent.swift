@@ -47,6 +47,8 @@ public struct HistoryEvent: AgentAnswer, Hashable {
     public var detail: String
     /// Why, where there is a reason to give.
     public var cause: String?
+    /// What kind of cause that is, of a version that did not prove itself.
+    public var failure: FailureKind?
     /// Bytes that were fetched.
     public var bytes: Int64?
     /// How long it took.
@@ -72,7 +74,7 @@ public struct HistoryEvent: AgentAnswer, Hashable {
         return figures.isEmpty ? text : text + " (\(figures.joined(separator: ", ")))"
     }
 
-    /// `{"time", "kind", "version", "detail"}`, and `cause`, `bytes`, `seconds` where they are known.
+    /// `{"time", "kind", "version", "detail"}`, and `cause`, `failure`, `bytes`, `seconds` where they are known.
     public var json: JSONValue {
         var members = extra
         let own: [String: JSONValue] = [
@@ -81,12 +83,15 @@ public struct HistoryEvent: AgentAnswer, Hashable {
         ]
         members.merge(own) { $1 }
         if let cause { members["cause"] = .string(cause) }
+        if let failure { members["failure"] = .string(failure.rawValue) }
         if let bytes { members["bytes"] = .integer(bytes) }
         if let seconds { members["seconds"] = .integer(seconds) }
         return .object(members)
     }
 
-    private static let known: Set<String> = ["time", "kind", "version", "detail", "cause", "bytes", "seconds"]
+    private static let known: Set<String> = [
+        "time", "kind", "version", "detail", "cause", "failure", "bytes", "seconds",
+    ]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         time = try AgentText.time(cursor.field("time"))
@@ -94,6 +99,9 @@ public struct HistoryEvent: AgentAnswer, Hashable {
         version = try cursor.field("version").string()
         detail = try cursor.field("detail").string()
         cause = try cursor.optional("cause")?.string()
+        failure = try cursor.optional("failure").map { kind throws(JSONFault) in
+            FailureKind(rawValue: try kind.string())
+        }
         bytes = try cursor.optional("bytes").map { value throws(JSONFault) in Int64(try value.integer()) }
         seconds = try cursor.optional("seconds").map { value throws(JSONFault) in Int64(try value.integer()) }
         extra = try cursor.strangers(Self.known)

@@ -44,6 +44,9 @@ public struct HostPaths: Sendable {
     /// The report of the health checks that `version` failed.
     func healthReport(of version: String) -> FilePath { file(version, "json", in: "health") }
 
+    /// Left by `version` where it could not even run its health checks.
+    func leaving(of version: String) -> FilePath { file(version, "left", in: "health") }
+
     /// The end of the journal of the last boot of `version`.
     func journal(of version: String) -> FilePath { file(version, "log", in: "journal") }
 

@@ -10,6 +10,10 @@ public struct DeniedVersion: Sendable, Hashable {
     public var cause: String
     /// Since when.
     public var time: UTCTime
+    /// What kind of cause that is.
+    public var kind = FailureKind.operators
+    /// How often the publisher had offered it anew when it was denied.
+    var reoffers = 0
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
@@ -20,11 +24,12 @@ public struct DeniedVersion: Sendable, Hashable {
         self.time = time
     }
 
-    /// `{"version", "cause", "time"}`.
+    /// `{"version", "cause", "kind", "time", "reoffers"}`.
     public var json: JSONValue {
         .object(
             extra.merging([
-                "version": .string(version), "cause": .string(cause), "time": .string(time.description),
+                "version": .string(version), "cause": .string(cause), "kind": .string(kind.rawValue),
+                "time": .string(time.description), "reoffers": .integer(Int64(reoffers)),
             ]) { $1 })
     }
 }
@@ -130,6 +135,8 @@ public struct HostStatus: AgentAnswer, Hashable {
     public var pinned: String?
     /// What the host does not take.
     public var denied: [DeniedVersion]
+    /// What did not prove itself for reasons that say nothing about it, and is tried again.
+    public var setbacks: [Setback]
     /// When the repository was last asked with success.
     public var lastCheck: UTCTime?
     /// When it will be asked next; nil where the host does not ask by itself.
@@ -172,6 +179,7 @@ public struct HostStatus: AgentAnswer, Hashable {
             "product": .string(product), "version": .string(version), "architecture": .string(architecture),
             "slot": text(slot), "other_slot": other?.json ?? .null, "state": phase.json,
             "progress": progress?.json ?? .null, "pinned": text(pinned), "denied": .array(denied.map(\.json)),
+            "setbacks": .array(setbacks.map(\.json)),
             "last_check": time(lastCheck), "next_check": time(nextCheck), "reason": text(reason),
             "last_error": text(lastError), "repository": text(repository),
             "mirrors": .array(mirrors.map { .string($0) }), "channel": .string(channel),

@@ -20,6 +20,8 @@ struct ReleaseChoice {
         var denied: [DeniedVersion]
         /// Versions that a release revokes, each with the one that does.
         var revoked: [String: String] = [:]
+        /// Versions that are tried again after a pause.
+        var setbacks: [Setback] = []
         var agent: ImageVersion
         /// The host's own secret number, by which it has its place in a ramp.
         var host: String
@@ -67,6 +69,15 @@ struct ReleaseChoice {
             if let obstacle = obstacle(to: name.version.description, conditions) {
                 obstacles.append(obstacle)
                 continue
+            }
+            // Nor is an older one taken in its place meanwhile.
+            if let setback = conditions.setbacks.first(where: {
+                ImageVersion.areEqual($0.version, name.version.description)
+            }),
+                setback.isPaused(at: conditions.now), !conditions.ignoresRollout
+            {
+                obstacles.append("\(name.version) is tried again at \(setback.retryTime): \(setback.cause)")
+                break
             }
             looks += 1
             guard looks <= limit else { break }

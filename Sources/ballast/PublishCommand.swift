@@ -19,11 +19,12 @@ struct PublishCommand: AsyncParsableCommand {
               ballast publish out --repo repo --keys keys --channel stable
               ballast publish out --repo repo --keys keys --channel beta --revoke 1.1.0
               ballast publish out --repo repo --keys keys --channel beta --ramp 0s=10 --ramp 1d=100
+              ballast publish --reoffer 1.1.0 --repo repo --keys keys
             """.flowing)
 
-    @Argument(help: "The directory that 'ballast build' wrote.") var build: String
+    @Argument(help: "The directory that 'ballast build' wrote.") var build: String?
     @Option(help: "The repository's directory.") var repo: String
-    @Option(help: "A channel it appears in; may be given several times.") var channel: [String]
+    @Option(help: "A channel it appears in; may be given several times.") var channel: [String] = []
     @Option(help: "A file with what an operator reads about it.") var notes: String?
     @Option(help: "zstd's level, 1 to 19.") var level = 9
     @Option(help: "The oldest agent that can install it.") var minimumAgent: String?
@@ -37,6 +38,12 @@ struct PublishCommand: AsyncParsableCommand {
             "A step of the rollout, such as 1d=50: from that long after the start on, half of the hosts; may be given "
                 + "several times, going up.", valueName: "delay=percent"))
     var ramp: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Publish nothing new, but offer this version anew to hosts on which it has failed, such as for a cause outside them. What "
+                + "an operator has denied stays so.", valueName: "version"))
+    var reoffer: String?
+    @Option(help: "The product that --reoffer means, where several have that version.") var product: String?
     @Flag(
         help: "Publish although hosts that run it would find no update after it, or a revoked version was never here.")
     var acceptWarnings = false
@@ -45,6 +52,15 @@ struct PublishCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
+        if reoffer != nil {
+            guard build == nil, channel.isEmpty else {
+                throw ValidationError(
+                    "--reoffer is about what is published already: it goes without a build and --channel.")
+            }
+            return
+        }
+        guard build != nil else { throw ValidationError("Name the directory that 'ballast build' wrote.") }
+        guard product == nil else { throw ValidationError("--product goes with --reoffer.") }
         guard !channel.isEmpty else { throw ValidationError("Name at least one --channel.") }
         _ = try rollout()
         _ = try versions()
@@ -72,6 +88,16 @@ struct PublishCommand: AsyncParsableCommand {
         return rollout
     }
 
+    private func offerAnew(_ text: String) throws {
+        guard let version = try ImageVersion.all([text], of: "--reoffer").first else { return }
+        let keys = try signing.load([.targets, .snapshot, .timestamp])
+        let (product, count) = try Repository(FilePath(repo), lifetimes: lifetimes.lifetimes).reoffer(
+            version, of: product, keys: keys, now: .now)
+        StandardStreams.print(
+            "\(product) \(version) is offered anew (\(count == 1 ? "once" : "\(count) times") so far): hosts on which it failed may take it."
+        )
+    }
+
     private func versions() throws -> (minimumAgent: ImageVersion?, floors: [ImageVersion], revokes: [ImageVersion]) {
         (
             try ImageVersion.all(minimumAgent.map { [$0] } ?? [], of: "--minimum-agent").first,
@@ -80,6 +106,8 @@ struct PublishCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let reoffer { return try offerAnew(reoffer) }
+        guard let build else { return }
         let description = try BuildDescription(FilePath(build))
         var options = Repository.Options(channels: channel)
         if let notes {

@@ -100,6 +100,10 @@ enum Report {
             if let cause = text(version["cause"]) { line += ": \(cause)" }
             rows.append((position == 0 ? "denied" : "", line))
         }
+        for setback in elements(status["setbacks"]) {
+            let line = "\(text(setback["version"]) ?? "?") at \(text(setback["retry_time"]) ?? "?")"
+            rows.append(("again", line + (text(setback["cause"]).map { ": \($0)" } ?? "")))
+        }
         if let repository = text(status["repository"]) {
             rows.append(("repository", repository + (text(status["channel"]).map { ", channel \($0)" } ?? "")))
             for mirror in elements(status["mirrors"]).dropFirst() {

@@ -21,6 +21,8 @@ enum Daemon {
           failed    says that this boot is not complete, and does as 'health' does after a failure
           settings  reads the settings, and says what is wrong with them
           good      notes that this boot has passed its health checks
+          probation goes on with the health checks of a version that is new here, and goes back from it
+                    where one does not hold any more
           update    brings the newest version into the other slot, as 'ballastctl update' does
           disk-generator DIRECTORY
                     writes into DIRECTORY that ballastd.service may use the host's own disk and no other
@@ -60,6 +62,7 @@ enum Daemon {
                 StandardStreams.report("ballastd: \(problem)")
                 return 1
             case "good": StandardStreams.print(try agent(prefix).recordGood())
+            case "probation": try probation(prefix)
             case "update": try update(prefix)
             case "fetch": try fetch(prefix)
             default: return misused("there is no verb '\(verb)'")
@@ -207,6 +210,13 @@ enum Daemon {
         if report.hasPassed { return 0 }
         StandardStreams.report(try runner.handleFailure(report))
         return 1
+    }
+
+    private static func probation(_ prefix: FilePath) throws(UpdateAgentFault) {
+        let (settings, _, host) = try parts(prefix)
+        let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
+        StandardStreams.print(
+            try agent(prefix).watchProbation(runner) { StandardStreams.report("ballastd: \($0)") })
     }
 
     private static func update(_ prefix: FilePath) throws(UpdateAgentFault) {

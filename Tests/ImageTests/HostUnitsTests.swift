@@ -35,6 +35,7 @@ struct HostUnitsTests {
         #expect(
             HostUnits.enabled(for: manifest) == [
                 "ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service",
+                "ballast-probation.service",
             ])
     }
 

@@ -312,7 +312,7 @@ struct PowerCutTests {
             for _ in 0..<4 { try host.boot() }
             let agent = try host.agent()
             try agent.reconcile()
-            #expect(try agent.status().denied.map(\.version) == ["1.1"])
+            #expect(try agent.status().setbacks.map(\.version) == ["1.1"])
             #expect(try host.order() == ["1.0", "1.1+0-3"])
             _ = try agent.allow("1.1")
             machine.cut(at: position)
@@ -323,6 +323,7 @@ struct PowerCutTests {
             let after = try host.agent()
             try after.reconcile()
             #expect(try after.status().denied.isEmpty, "cut at \(position), \(loss)")
+            #expect(try after.status().setbacks.isEmpty, "cut at \(position), \(loss)")
             if booted == "1.0" {
                 #expect(try after.update { _ in }.outcome == .activated)
                 #expect(try host.boot() == "1.1")

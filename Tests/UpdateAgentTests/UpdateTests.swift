@@ -83,7 +83,7 @@ struct UpdateTests {
         #expect(try after.check().text == "nothing to do: 1.1 is the newest in channel 'stable'")
     }
 
-    @Test("a version that does not prove itself is denied with its cause, and the next check does not bring it back")
+    @Test("a version that never says a word is left with its cause, and the next check does not bring it back")
     func rolledBack() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await Self.prepare(in: directory.path)
@@ -98,17 +98,19 @@ struct UpdateTests {
         try agent.reconcile()
         let cause = "it did not reach its health checks: panic, hang or power loss"
         #expect(try agent.status().phase == .rolledBack(version: "1.1", cause: cause))
-        #expect(try agent.status().denied.map(\.version) == ["1.1"])
+        #expect(try agent.status().denied.isEmpty)
+        #expect(try agent.status().setbacks.map(\.version) == ["1.1"])
         let event = try #require(try agent.history().last)
         #expect(event.kind == .rolledBack)
+        #expect(event.failure == .unfinished)
         #expect(event.cause == cause)
         let hash = try Self.new.get().tree.rootHash
         #expect(
             try host.directory.appending("var/lib/ballast/journal/1.1.log").text() == "journal of \(hash)\n")
         let result = try agent.check()
         #expect(result.available == nil)
-        #expect(result.text == "nothing to do: 1.1 is denied here: \(cause)")
-        #expect(try agent.update { _ in }.outcome == .nothing)
+        #expect(result.text == "nothing to do: 1.1 is tried again at 2027-01-15T09:00:00Z: \(cause)")
+        #expect(try agent.update(isOperator: false) { _ in }.outcome == .nothing)
         #expect(try host.boot() == "1.0")
     }
 
@@ -262,8 +264,9 @@ struct UpdateTests {
             try agent.reconcile()
             // The agent restarts, the host does not: nothing is counted.
             try agent.reconcile()
-            let denied = try agent.status().denied.map(\.cause)
-            #expect(denied == (boot < 3 ? [] : ["the boot loader did not start it in 3 boots"]))
+            let setbacks = try agent.status().setbacks
+            #expect(setbacks.map(\.cause) == (boot < 3 ? [] : ["the boot loader did not start it in 3 boots"]))
+            #expect(setbacks.allSatisfy { $0.kind == .notStarted })
         }
     }
 
