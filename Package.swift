@@ -135,7 +135,7 @@ let package = Package(
         .executableTarget(
             name: "ballastd",
             dependencies: [
-                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Fetching", "UpdateAgent", "Control", system,
+                "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Fetching", "Trust", "UpdateAgent", "Control", system,
             ],
             swiftSettings: strict, linkerSettings: standalone),
         .executableTarget(

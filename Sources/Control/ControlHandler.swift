@@ -3,7 +3,7 @@ public import JSON
 
 /// The agent behind the control socket.
 public protocol ControlHandler: Sendable {
-    /// Does what `method` asks and returns the answer's document: an object, and for `history` an array, oldest first.
+    /// Does what `method` asks and returns the answer's document: an object, and for `history` and `doctor` an array, oldest first.
     /// Whether the caller may ask this has been decided. Runs on the connection's thread and may block; callers that leave
     /// do not end it.
     ///
@@ -58,8 +58,9 @@ public struct ControlService: VarlinkService {
             switch method {
             case .status: return ["status": answer]
             case .update: return ["result": answer]
-            case .history(let limit): return ["events": .array(Self.newest(of: answer, limit: limit))]
-            case .check, .reboot, .rollback, .pin, .unpin, .deny, .allow: return answer
+            case .history(let limit, _): return ["events": .array(Self.newest(of: answer, limit: limit))]
+            case .doctor: return ["findings": answer]
+            case .check, .reboot, .rollback, .pin, .unpin, .deny, .allow, .logs: return answer
             }
         } catch let fault as any AnyFault {
             throw VarlinkError(ControlFault(answering: fault))

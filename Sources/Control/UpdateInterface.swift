@@ -96,6 +96,32 @@ public enum UpdateInterface {
             seconds: ?int
         )
 
+        # One health check: 'problem' says why it did not hold, which says nothing about the version where it is of the 'environment'.
+        type CheckOutcome (
+            name: string,
+            passed: bool,
+            problem: ?string,
+            seconds: int,
+            environment: bool
+        )
+
+        # What the health checks of a boot came to.
+        type Report (
+            format: int,
+            version: string,
+            time: string,
+            passed: bool,
+            checks: []CheckOutcome
+        )
+
+        # 'verdict' is good, problem or unknown.
+        type Finding (
+            name: string,
+            verdict: string,
+            detail: string,
+            remedy: ?string
+        )
+
         # What an update came to. 'outcome' is nothing, staged (fetched and written) or activated (the other slot held it).
         type UpdateResult (
             outcome: string,
@@ -143,8 +169,16 @@ public enum UpdateInterface {
         # Takes back that a version is denied.
         method Allow(version: string) -> (detail: string, version: ?string, rebooting: bool)
 
-        # What happened here, oldest first: the newest 'limit' events, or as many as an answer holds.
-        method History(limit: ?int) -> (events: []Event)
+        # What happened here, oldest first: the newest 'limit' events, or as many as an answer holds. With 'since', a time or a
+        # duration such as 2d, what came before is left out.
+        method History(limit: ?int, since: ?string) -> (events: []Event)
+
+        # What a version has left of its last boot when it did not prove itself: what its health checks came to, and the end of its
+        # journal.
+        method Logs(version: string) -> (version: string, report: ?Report, journal: ?string)
+
+        # Whether what the host needs to update itself, and to come back, is as it should be.
+        method Doctor() -> (findings: []Finding)
 
         # The status now and at every change, until the caller leaves. Has to be called with 'more'.
         method Watch() -> (status: Status)

@@ -22,13 +22,19 @@ public enum UpdateMethod: Sendable, Hashable {
     case deny(version: String, reason: String?)
     /// Take back that a version is denied.
     case allow(version: String)
-    /// What happened here; the newest `limit` events, or all.
-    case history(limit: Int?)
+    /// What happened here, not before `since`; the newest `limit` events, or all.
+    case history(limit: Int?, since: String?)
+    /// What a version has left of its last boot, when it did not prove itself.
+    case logs(version: String)
+    /// Whether what the host needs is as it should be.
+    case doctor
 
     /// Whether it changes the host, its disk or its settings, or makes it use the network: not for everyone.
     public var isPrivileged: Bool {
         switch self {
         case .status, .history: false
+        // Journals may tell what is not for everybody.
+        case .logs, .doctor: true
         case .check, .update, .reboot, .rollback, .pin, .unpin, .deny, .allow: true
         }
     }
@@ -66,8 +72,15 @@ public enum UpdateMethod: Sendable, Hashable {
             let reason = try call.optionalText("reason", atMost: 1000)
             self = .deny(version: try call.version(), reason: reason)
         case "History":
-            try call.refuseParameters(except: ["limit"])
-            self = .history(limit: try call.optionalCount("limit"))
+            try call.refuseParameters(except: ["limit", "since"])
+            self = .history(
+                limit: try call.optionalCount("limit"), since: try call.optionalText("since", atMost: 64))
+        case "Logs":
+            try call.refuseParameters(except: ["version"])
+            self = .logs(version: try call.version())
+        case "Doctor":
+            try nothing()
+            self = .doctor
         default: throw .methodNotFound(call.method)
         }
     }

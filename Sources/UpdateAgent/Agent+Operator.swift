@@ -98,7 +98,7 @@ extension Agent {
         return version
     }
 
-    private func validated(_ version: String) throws(UpdateAgentFault) -> String {
+    func validated(_ version: String) throws(UpdateAgentFault) -> String {
         do throws(ReleaseFault) { return try ImageVersion(version).description } catch {
             throw UpdateAgentFault(.invalid, error.message, remedy: error.remedy)
         }

@@ -53,6 +53,14 @@ public protocol UpdateService: Sendable {
     /// What happened here, oldest first.
     func history() throws(UpdateAgentFault) -> [HistoryEvent]
 
+    /// What `version` has left here of its last boot, when it did not prove itself.
+    ///
+    /// - Throws: `notFound` where it has left nothing.
+    func logs(_ version: String) throws(UpdateAgentFault) -> VersionLogs
+
+    /// Whether what the host needs is as it should be. Changes nothing, and asks nobody else.
+    func doctor() -> [Finding]
+
     /// Calls `observer` with the current status and then with each that follows, until the returned registration is
     /// released or cancelled.
     ///

@@ -34,21 +34,78 @@ struct HistoryCommand: ParsableCommand {
 
             Example:
               ballastctl history --limit 20
+              ballastctl history --since 2d
               ballastctl history --format json | jq '.[] | select(.kind == "rolled-back")'
             """.flowing)
 
     @Option(help: ArgumentHelp("Only the newest events.", valueName: "number"))
     var limit: UInt32?
 
+    @Option(
+        help: ArgumentHelp(
+            "Only what came since then: a time such as 2030-01-31T00:00:00Z, or so long ago, such as 2d, 3h or 10m.",
+            valueName: "time"))
+    var since: String?
+
     @OptionGroup var options: ControlOptions
 
     func run() throws {
-        let parameters: JSONValue = limit.map { ["limit": .integer(Int64($0))] } ?? [:]
-        try options.call("History", parameters, timeout: .seconds(60)) {
+        var parameters: [String: JSONValue] = [:]
+        if let limit { parameters["limit"] = .integer(Int64(limit)) }
+        if let since { parameters["since"] = .string(since) }
+        try options.call("History", .object(parameters), timeout: .seconds(60)) {
             Report.history($0["events"] ?? .null)
         } json: {
             $0["events"] ?? $0
         }
+    }
+}
+
+/// `ballastctl logs`.
+struct LogsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "logs", abstract: "Show what a version left of its last boot, when it did not prove itself.",
+        discussion: """
+            What its health checks came to, and the end of its journal, also of a boot whose own journal is gone.
+
+            Example:
+              ballastctl logs 1.2.0
+            """.flowing)
+
+    @Argument(help: "A version.")
+    var version: String
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        try options.call("Logs", ["version": .string(version)], timeout: .seconds(60), text: Report.logs)
+    }
+}
+
+/// `ballastctl doctor`.
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Say whether what this host needs is as it should be.",
+        discussion: """
+            State, disk, boot entries and kernel image, watchdog, clock, repository: a line each, and what to do. The exit \
+            status is 1 where there is a problem.
+
+            Example:
+              ballastctl doctor
+            """.flowing)
+
+    @OptionGroup var options: ControlOptions
+
+    func run() throws {
+        var hasProblem = false
+        try options.call("Doctor", timeout: .seconds(120)) { answer in
+            hasProblem = Report.hasProblem(answer)
+            return Report.findings(answer)
+        } json: { answer in
+            hasProblem = Report.hasProblem(answer)
+            return answer["findings"] ?? answer
+        }
+        if hasProblem { throw ExitCode(1) }
     }
 }
 

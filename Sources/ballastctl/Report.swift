@@ -156,6 +156,33 @@ enum Report {
         return line + (result["rebooting"] == .bool(true) ? "\nrebooting now" : "")
     }
 
+    /// What a version left of its last boot.
+    static func logs(_ answer: JSONValue) -> String {
+        var lines: [String] = []
+        for check in elements(answer["report"]?["checks"]) {
+            lines.append("\(text(check["name"]) ?? "?"): \(text(check["problem"]) ?? "holds")")
+        }
+        if case .string(let journal)? = answer["journal"] {
+            lines += journal.split(separator: "\n", omittingEmptySubsequences: false).map { printable(String($0)) }
+            if lines.last == "" { lines.removeLast() }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    /// Whether a finding of `doctor` is a problem.
+    static func hasProblem(_ answer: JSONValue) -> Bool {
+        elements(answer["findings"]).contains { $0["verdict"] == "problem" }
+    }
+
+    /// What `doctor` found, a line each.
+    static func findings(_ answer: JSONValue) -> String {
+        elements(answer["findings"]).map { finding in
+            let verdict = text(finding["verdict"]) ?? "unknown"
+            return padded(text(finding["name"]) ?? "?", to: 12) + padded(verdict, to: 9)
+                + (text(finding["detail"]) ?? "") + (text(finding["remedy"]).map { "; \($0)" } ?? "")
+        }.joined(separator: "\n")
+    }
+
     /// What came of a change.
     static func action(_ answer: JSONValue) -> String { text(answer["detail"]) ?? "done" }
 

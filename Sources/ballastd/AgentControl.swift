@@ -1,5 +1,7 @@
 import Control
+import Fault
 import JSON
+import Trust
 import UpdateAgent
 
 /// The control socket's methods, answered by the agent.
@@ -21,8 +23,30 @@ struct AgentControl: ControlHandler {
         case .unpin: try agent.unpin().json
         case .deny(let version, let reason): try agent.deny(version, reason: reason).json
         case .allow(let version): try agent.allow(version).json
-        case .history: .array(try agent.history().map(\.json))
+        case .history(_, let since): .array(try history(since: since).map(\.json))
+        case .logs(let version): try agent.logs(version).json
+        case .doctor: .array(agent.doctor().map(\.json))
         }
+    }
+
+    private func history(since text: String?) throws -> [HistoryEvent] {
+        let events = try agent.history()
+        guard let text else { return events }
+        guard let since = UTCTime(text) ?? Self.seconds(text).map({ UTCTime.now.adding(seconds: -$0) }) else {
+            throw UpdateAgentFault(
+                .invalid, "'\(text)' is no time",
+                remedy: "write it like 2030-01-31T00:00:00Z, or 2d, 3h or 10m for so long ago")
+        }
+        return events.filter { $0.time >= since }
+    }
+
+    /// A number with s, m, h or d, in seconds.
+    private static func seconds(_ text: String) -> Int64? {
+        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86400]
+        guard let unit = text.last.flatMap({ units[$0] }), let number = Int64(text.dropLast()),
+            0...1_000_000 ~= number
+        else { return nil }
+        return number * unit
     }
 
     func watch(_ observer: @escaping @Sendable (JSONValue) -> Void) -> @Sendable () -> Void {

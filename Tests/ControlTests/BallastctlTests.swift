@@ -85,6 +85,30 @@ struct BallastctlTests {
         #expect(agent.methods == [method, method])
     }
 
+    @Test("what a version has left is shown without control characters, and doctor says what to do")
+    func logsAndDoctor() async throws {
+        let agent = FakeAgent()
+        let host = try ControlHost(agent)
+        let tool = ControlTool(socket: host.path)
+        let logs = try await tool.run(["logs", "1.2.0"])
+        #expect(logs.outputText == "web: refused\nline one\nline  [31mtwo\n")
+        #expect(
+            try document(await tool.run(["logs", "1.2.0", "--format", "json"]))
+                == FakeAgent.document(for: .logs(version: "1.2.0")))
+        let doctor = try await tool.run(["doctor"])
+        #expect(doctor.status == 1)
+        #expect(
+            doctor.outputText == "disk        good     slot a runs\nclock       problem  it is 1970; set it\n")
+        let json = try await tool.run(["doctor", "--format", "json"])
+        #expect(json.status == 1 && json.outputText.split(separator: "\n").count == 1)
+        #expect(try document(json) == FakeAgent.document(for: .doctor))
+        _ = try await tool.run(["history", "--since", "2d"])
+        #expect(
+            agent.methods == [
+                .logs(version: "1.2.0"), .logs(version: "1.2.0"), .doctor, .doctor, .history(limit: nil, since: "2d"),
+            ])
+    }
+
     @Test("status and watch give the status itself as JSON")
     func statusJSON() async throws {
         let host = try ControlHost(FakeAgent())
@@ -297,7 +321,8 @@ struct BallastctlTests {
     @Test(
         "every verb's help has an example",
         arguments: [
-            "status", "check", "update", "reboot", "rollback", "pin", "unpin", "deny", "allow", "history", "watch",
+            "status", "check", "update", "reboot", "rollback", "pin", "unpin", "deny", "allow", "history",
+            "logs", "doctor", "watch",
             "version",
         ])
     func help(verb: String) async throws {

@@ -94,6 +94,21 @@ final class FakeAgent: ControlHandler {
         switch method {
         case .status: return status
         case .history: return .array(events)
+        case .logs(let version):
+            return [
+                "version": .string(version),
+                "report": [
+                    "format": 1, "version": .string(version), "time": "2030-01-31T00:00:00Z", "passed": false,
+                    "checks": [
+                        ["name": "web", "passed": false, "problem": "refused", "seconds": 60, "environment": false]
+                    ],
+                ], "journal": "line one\nline \u{1B}[31mtwo\n",
+            ]
+        case .doctor:
+            return [
+                ["name": "disk", "verdict": "good", "detail": "slot a runs", "remedy": .null],
+                ["name": "clock", "verdict": "problem", "detail": "it is 1970", "remedy": "set it"],
+            ]
         case .check:
             return [
                 "running": "1.0.0", "available": "1.1.0", "reason": "newest of the channel", "notes": "New kernel.",

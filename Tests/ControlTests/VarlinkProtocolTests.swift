@@ -26,7 +26,7 @@ struct VarlinkProtocolTests {
     func pipelined() throws {
         let host = try ControlHost(
             FakeAgent { method, _ in
-                guard case .history(let limit?) = method else { return [] }
+                guard case .history(let limit?, _) = method else { return [] }
                 return .array((0..<limit).map { .integer(Int64($0)) })
             })
         let client = try RawClient(host.path)
