@@ -87,6 +87,8 @@ package enum HostUnits {
         Sockets=ballastd.socket
         Restart=on-failure
         RestartSec=5s
+        # It looks for what the last boots have left first, which takes its time on a slow disk.
+        TimeoutStartSec=infinity
         WatchdogSec=10min
         TimeoutStopSec=30s
         \(state)

@@ -7,11 +7,14 @@ public protocol ControlHandler: Sendable {
     /// Whether the caller may ask this has been decided. Runs on the connection's thread and may block; callers that leave
     /// do not end it.
     ///
-    /// - Parameter progress: takes documents that say how far an update is; never blocks, from any thread. The first one
-    ///   should come as soon as the job has begun, since callers that do not wait for the end wait for it.
+    /// - Parameters:
+    ///   - hasLeft: whether the caller has left, so that nobody waits for the answer.
+    ///   - progress: takes documents that say how far an update is; never blocks, from any thread. The first one
+    ///     should come as soon as the job has begun, since callers that do not wait for the end wait for it.
     /// - Throws: a `Fault` of any module. What its code means to callers is `ControlFault.init(answering:)`'s to say.
     func call(
-        _ method: UpdateMethod, caller: Caller, progress: @escaping @Sendable (JSONValue) -> Void
+        _ method: UpdateMethod, caller: Caller, hasLeft: @escaping @Sendable () -> Bool,
+        progress: @escaping @Sendable (JSONValue) -> Void
     ) throws -> JSONValue
 
     /// Calls `observer`, from any thread, with the current status and with each that follows.
@@ -54,7 +57,9 @@ public struct ControlService: VarlinkService {
                     remedy: "run it as root, or add the user to the group '\(group)' and log in again"))
         }
         do {
-            let answer = try handler.call(method, caller: request.caller) { request.offer(["progress": $0]) }
+            let answer = try handler.call(method, caller: request.caller, hasLeft: { request.hasCallerLeft }) {
+                request.offer(["progress": $0])
+            }
             switch method {
             case .status: return ["status": answer]
             case .update: return ["result": answer]

@@ -1,3 +1,4 @@
+import CLinux
 import Fault
 import Glibc
 public import JSON
@@ -41,6 +42,12 @@ public final class VarlinkRequest: Sendable {
         self.caller = caller
         self.writer = writer
         self.socket = socket
+    }
+
+    /// Whether the caller has closed its end.
+    public var hasCallerLeft: Bool {
+        var entry = pollfd(fd: socket.descriptor, events: Int16(ballast_poll_peer_closed), revents: 0)
+        return poll(&entry, 1, 0) > 0 && entry.revents != 0
     }
 
     /// Sends an answer that more answers follow, if the caller wants more than one and its socket takes it at once. Never

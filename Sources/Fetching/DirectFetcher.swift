@@ -32,7 +32,13 @@ public final class DirectFetcher: Fetcher {
                 var read = client.answer(to: request.http, isCancelled: isCancelled) { bytes in
                     received += Int64(bytes.count)
                     do {
-                        try stream.decompress(bytes) { try receive($0, received) }
+                        var isTold = false
+                        try stream.decompress(bytes) { content in
+                            isTold = true
+                            try receive(content, received)
+                        }
+                        // On a slow line it takes its time until there is something to give, and whoever waits knows that it goes on.
+                        if !isTold { try receive(UnsafeRawBufferPointer(start: nil, count: 0), received) }
                     } catch let fault as CompressionFault {
                         damage = fault
                         throw fault

@@ -1,5 +1,4 @@
 import CLinux
-import Dispatch
 public import Fault
 import FileIO
 import Glibc
@@ -43,7 +42,8 @@ public struct FetchWorker {
         return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
     }
 
-    /// Works for all who connect to a socket that it makes at `path`, for root alone. Returns only with a failure.
+    /// Makes a socket at `path`, for root alone, and starts a worker, this executable's verb `fetch`, for each who connects to it, as
+    /// systemd does where it is. Returns only with a failure.
     public static func serve(at path: FilePath) throws(FetchWorkerFault) {
         do throws(FileIOFault) { try path.removingLastComponent().makeDirectories() } catch {
             throw FetchWorkerFault(.socket, "cannot be made", at: .path(path.string), cause: error)
@@ -57,16 +57,41 @@ public struct FetchWorker {
             throw FetchWorkerFault(.socket, "no socket can be made", at: .path(path.string), cause: problem)
         }
         defer { close(listener) }
-        let queue = DispatchQueue(label: "io.ballast.fetch", attributes: .concurrent)
+        // Workers that have ended wait for nobody.
+        signal(SIGCHLD, SIG_IGN)
         while true {
             let connection = ballast_accept(listener)
             if connection >= 0 {
-                queue.async { FetchWorker(owning: connection).run() }
+                start(for: connection)
+                close(connection)
             } else if errno != EINTR && errno != ECONNABORTED {
                 throw FetchWorkerFault(
                     .socket, "no more connections can be taken", at: .path(path.string), cause: Errno(rawValue: errno))
             }
         }
+    }
+
+    private static func start(for connection: CInt) {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        posix_spawn_file_actions_adddup2(&actions, connection, STDIN_FILENO)
+        // Whoever started this process may have had signals blocked.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let arguments: [UnsafeMutablePointer<CChar>?] =
+            ["ballastd", "fetch"].map { (word: String) in strdup(word) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var child = pid_t()
+        // Where none can be started, whoever has connected sees the connection end.
+        _ = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, arguments, environ)
     }
 
     private func answer(_ order: WorkOrder) -> JSONValue {

@@ -24,14 +24,21 @@ public final class WorkerFetcher: Fetcher {
     ) -> FetchAnswer {
         let patience = request.options.patience
         let seconds = patience.connectSeconds + patience.slowSeconds + Self.grace
+        // A worker that is not what it should be is not believed how long it takes, nor how much there is.
+        let deadline = patience.totalSeconds.map { ContinuousClock.now + .seconds($0 + Self.grace) }
+        let most = min(request.http.limit, request.http.end.map { $0 - request.http.start } ?? .max)
         var received: Int64 = 0
         let url = WebAddress.redacted(request.http.url)
         do {
-            let bytes = try perform(.fetch(request), seconds: seconds, isCancelled: isCancelled) { message in
+            let bytes = try perform(
+                .fetch(request), seconds: seconds, deadline: deadline, isCancelled: isCancelled
+            ) { message in
                 guard message.count >= 8 else { throw Errno.badMessage }
                 let total = message[..<8].reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
                 let count = Int64(clamping: total)
-                guard count >= received else { throw Errno.badMessage }
+                guard count <= most, count > received || (count == received && message.count > 8) else {
+                    throw Errno.badMessage
+                }
                 received = count
                 do { try receive(UnsafeRawBufferPointer(rebasing: message[8...]), received) } catch {
                     throw TransferFault(.receiver, "what came could not be taken", at: .url(url), cause: error)
@@ -74,7 +81,8 @@ public final class WorkerFetcher: Fetcher {
     ///
     /// - Returns: its answer.
     private func perform(
-        _ order: WorkOrder, seconds: Int, isCancelled: () -> Bool, onData: (UnsafeRawBufferPointer) throws -> Void
+        _ order: WorkOrder, seconds: Int, deadline: ContinuousClock.Instant? = nil, isCancelled: () -> Bool,
+        onData: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> [UInt8] {
         let text = Array(order.json.compactText.utf8)
         func give(to channel: MessageChannel) throws(Errno) {
@@ -91,9 +99,19 @@ public final class WorkerFetcher: Fetcher {
             try give(to: channel)
         }
         var buffer: [UInt8] = []
-        while let kind = try channel.receive(into: &buffer, seconds: seconds, isCancelled: isCancelled) {
+        func isLate() -> Bool { deadline.map { ContinuousClock.now > $0 } ?? false }
+        func ends() -> Bool { isLate() || isCancelled() }
+        while true {
+            let next: MessageChannel.Kind?
+            do throws(Errno) {
+                next = try channel.receive(into: &buffer, seconds: seconds, isCancelled: ends)
+            } catch {
+                throw error == .canceled && isLate() ? Errno.timedOut : error
+            }
+            guard let kind = next else { throw Errno.connectionReset }
             switch kind {
             case .data:
+                if isLate() { throw Errno.timedOut }
                 if isCancelled() { throw Errno.canceled }
                 try buffer.withUnsafeBytes { try onData($0) }
             case .answer:
@@ -102,7 +120,6 @@ public final class WorkerFetcher: Fetcher {
             case .order: throw Errno.badMessage
             }
         }
-        throw Errno.connectionReset
     }
 
     /// Lets a worker that waits for the next order go.

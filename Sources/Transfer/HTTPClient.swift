@@ -170,7 +170,10 @@ public final class HTTPClient: Sendable {
             if let address = text.baseAddress { handle.set(CURLOPT_ERRORBUFFER, address) }
             let result = withExtendedLifetime(exchange) { curl_easy_perform(handle.pointer) }
             _ = ballast_curl_set_pointer(handle.pointer, CURLOPT_ERRORBUFFER, nil)
-            return exchange.judge(result, detail: String(decoding: text.prefix { $0 != 0 }, as: UTF8.self))
+            // libcurl names the proxy as it was given to it.
+            let isSecret = if case .server(let address, _) = options.proxy { address.contains("@") } else { false }
+            return exchange.judge(
+                result, detail: isSecret ? "" : String(decoding: text.prefix { $0 != 0 }, as: UTF8.self))
         }
     }
 

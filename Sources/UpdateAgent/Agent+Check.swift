@@ -7,8 +7,10 @@ import Trust
 
 extension Agent {
     /// Asks the repository, and says what the host would take and why.
-    public func check(waits: Bool = true) throws(UpdateAgentFault) -> CheckResult {
-        let outcome = try job(.check, isOperators: true, waits: waits) { _ throws(UpdateAgentFault) in
+    public func check(
+        waits: Bool = true, hasLeft: @escaping @Sendable () -> Bool = { false }
+    ) throws(UpdateAgentFault) -> CheckResult {
+        let outcome = try job(.check, isOperators: true, waits: waits, hasLeft: hasLeft) { _ throws(UpdateAgentFault) in
             .check(try look())
         }
         guard case .check(let result) = outcome else { throw Self.busy("an update runs already") }
@@ -53,11 +55,22 @@ extension Agent {
         } catch {
             try change { state in
                 end(&state)
-                fail(&state, error, version: "", doing: "the repository could not be asked")
+                if !isStopping, !isEarly(error) {
+                    fail(&state, error, version: "", doing: "the repository could not be asked")
+                }
             }
-            throw error
+            throw isStopping ? Self.stopping : error
         }
     }
+
+    /// Whether the network may not be there yet: then the next attempt is soon, and nothing has failed.
+    private func isEarly(_ fault: UpdateAgentFault) -> Bool {
+        fault.code == .transfer && ContinuousClock.now - startTime < .seconds(Self.networkPatience)
+            && !live.withLock { $0.isOperators }
+    }
+
+    /// How long after its start the agent takes a server that cannot be reached for a network that is not there yet, in seconds.
+    private static let networkPatience = 180
 
     /// What is published and what of it is for this host.
     func choose(ignoresRollout: Bool) throws(UpdateAgentFault) -> ReleaseChoice {

@@ -48,16 +48,23 @@ extension Agent {
         let order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
         state.pending = nil
         state.rollback = order
-        state.deny(running, kind, cause: cause ?? "an operator went back from it to \(target)", at: host.now())
+        if kind.isFair {
+            state.deny(running, kind, cause: cause ?? "an operator went back from it to \(target)", at: host.now())
+        } else {
+            state.judge(running, kind, cause: cause ?? "", at: host.now())
+        }
         var event = HistoryEvent(
             cause == nil ? .rollback : .rolledBack, version: running,
-            detail: "back to \(target); \(running) is denied", at: host.now())
+            detail:
+                "back to \(target); \(running) is \(state.denial(of: running) == nil ? "tried again later" : "denied")",
+            at: host.now())
         event.cause = cause
         event.failure = cause == nil ? nil : kind
         state.record(event)
         if let cause { state.failed = FailedVersion(version: running, cause: cause) }
         // What it failed some other time is not what it fails in this trial.
         try? host.paths.healthReport(of: target).removeTree()
+        try? host.paths.leaving(of: target).removeTree()
         return order
     }
 

@@ -11,12 +11,14 @@ public struct Probation: Sendable, Hashable {
     var version: String
     /// The last boot in which it was watched.
     var bootIdentifier: String
-    /// In how many boots.
+    /// How many boots ended in it without a word.
     var boots: Int
+    /// For how many seconds it has held in all.
+    var seconds: Int64 = 0
 }
 
 extension Agent {
-    /// In how many boots a version may begin its probation.
+    /// How many boots may end in a version's probation without a word.
     private static let probationBoots = 3
     /// Seconds between two rounds of checks.
     private static let probationPause: UInt32 = 15
@@ -33,18 +35,24 @@ extension Agent {
         pause: (UInt32) throws(UpdateAgentFault) -> Void = { sleep($0) }
     ) throws(UpdateAgentFault) -> String {
         guard try beginProbation() else { return "\(running) is not on probation" }
-        if let probation = try store.read().probation, probation.boots > Self.probationBoots {
-            return try leave(because: "it did not get through its probation in \(Self.probationBoots) boots")
+        let known = try store.read().probation
+        if let known, known.boots >= Self.probationBoots {
+            return try leave(.unfinished, because: "\(known.boots) boots ended in its probation without a word")
         }
         let start = ContinuousClock.now
         var environment = ""
-        while ContinuousClock.now - start < .seconds(settings.probation) {
+        while true {
+            let held = (known?.seconds ?? 0) + (ContinuousClock.now - start).components.seconds
+            try change { state in
+                if state.probation?.version == running { state.probation?.seconds = held }
+            }
+            if held >= settings.probation { break }
             try pause(Self.probationPause)
             let report = runner.run(note: { _ in })
             if report.hasPassed { continue }
             guard report.isEnvironmental else {
                 try? runner.keep(report)
-                return try leave(because: report.cause)
+                return try leave(.probation, because: report.cause)
             }
             if report.cause != environment { note("goes on all the same: \(report.cause)") }
             environment = report.cause
@@ -67,15 +75,26 @@ extension Agent {
                 state.probation = nil
                 return false
             }
-            // A service that is started anew is still in the same boot.
-            if state.probation?.bootIdentifier != host.bootIdentifier { state.probation?.boots += 1 }
+            // A service that is started anew is still in the same boot, and a boot that ended in order has said so.
+            if let last = state.probation?.bootIdentifier, !last.isEmpty, last != host.bootIdentifier {
+                state.probation?.boots += 1
+            }
             state.probation?.bootIdentifier = host.bootIdentifier
             return true
         }
     }
 
+    /// The host is shut down in order: the next boot goes on with the probation.
+    public func interruptProbation() throws(UpdateAgentFault) {
+        try change { state in
+            if state.probation?.version == running { state.probation?.bootIdentifier = "" }
+        }
+    }
+
     /// Goes back to the other slot's version, which was good here; where there is none, what runs stays.
-    private func leave(because cause: String) throws(UpdateAgentFault) -> String {
+    private func leave(
+        _ kind: FailureKind, because cause: String
+    ) throws(UpdateAgentFault) -> String {
         let slot = try slotView().other
         do throws(UpdateAgentFault) {
             let target = try decide { state, facts throws(UpdateAgentFault) in
@@ -83,7 +102,7 @@ extension Agent {
                 let target = try rollbackTarget(state, facts, slot: slot, bringing: jobs.current?.version)
                 state.probation = nil
                 state.good.removeAll { $0 == running }
-                rollBack(to: target, .probation, cause: cause, &state, facts)
+                rollBack(to: target, kind, cause: cause, &state, facts)
                 return target
             }
             _ = try reboot()

@@ -166,7 +166,7 @@ extension Agent {
                     HistoryEvent(.proved, version: running, detail: "it has passed its health checks", at: host.now()))
                 // It goes on to be watched; for what a host was installed with there is nothing to go back to.
                 if isPending, settings.probation > 0 {
-                    state.probation = Probation(version: running, bootIdentifier: host.bootIdentifier, boots: 1)
+                    state.probation = Probation(version: running, bootIdentifier: host.bootIdentifier, boots: 0)
                 }
                 // What came back from another version says so until this one, or a third, is new here.
                 state.failed = nil
@@ -179,6 +179,7 @@ extension Agent {
             return isNew
         }
         try? host.paths.healthReport(of: running).removeTree()
+        try? host.paths.leaving(of: running).removeTree()
         VerdictPort(path: host.paths.verdict).send("boot-complete \(settings.product) \(running)")
         return isNew ? "\(running) has proved itself" : "\(running) is good"
     }

@@ -9,19 +9,23 @@ import Trust
 extension Agent {
     /// Seconds after which what the repository said is asked for again before a version becomes bootable.
     private static let patience: Int64 = 60
+    /// How much longer than its time a version may be on probation, in seconds: checks that take their time, an agent that is slow.
+    private static let probationGrace: Int64 = 1800
 
     /// Brings the newest version that this host may take into the other slot and makes the next boot try it.
     public func update(
-        progress: @escaping @Sendable (UpdateProgress) -> Void
+        hasLeft: @escaping @Sendable () -> Bool = { false }, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
-        try update(isOperator: true, progress: progress)
+        try update(isOperator: true, hasLeft: hasLeft, progress: progress)
     }
 
     /// - Parameter isOperator: whether a person asked, who does not wait for the ramp of a release.
     package func update(
-        isOperator: Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
+        isOperator: Bool, hasLeft: @escaping @Sendable () -> Bool = { false },
+        progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult {
-        let outcome = try job(.update, isOperators: isOperator, waits: isOperator, progress: progress) {
+        let outcome = try job(.update, isOperators: isOperator, waits: isOperator, hasLeft: hasLeft, progress: progress)
+        {
             job throws(UpdateAgentFault) in .update(try update(job))
         }
         guard case .update(let result) = outcome else { throw Self.busy("a check runs already") }
@@ -41,7 +45,7 @@ extension Agent {
         let isOperator = job.isOperators
         try judge()
         try noteBlessing()
-        try refuseInBetween()
+        try refuseInBetween(isOperator: isOperator)
         let (choice, known) = try asking { () throws(UpdateAgentFault) in
             try choose(ignoresRollout: isOperator)
         }
@@ -92,7 +96,7 @@ extension Agent {
     }
 
     /// An update writes the other slot, so it must be sure which one that is after the next boot, and that nobody needs it.
-    private func refuseInBetween() throws(UpdateAgentFault) {
+    private func refuseInBetween(isOperator: Bool) throws(UpdateAgentFault) {
         let known = try store.read()
         if let target = rebootTarget {
             throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
@@ -101,6 +105,14 @@ extension Agent {
             throw UpdateAgentFault(
                 .busy, "\(running) is still proving itself, and the other slot is the way back",
                 remedy: "wait until its health checks have passed")
+        }
+        // Where nobody watches it, that must not keep the host from a better version for ever.
+        if !isOperator, known.probation?.version == running, settings.probation > 0, !settings.health.isEmpty,
+            ContinuousClock.now - startTime < .seconds(settings.probation + Self.probationGrace)
+        {
+            throw UpdateAgentFault(
+                .busy, "\(running) is on probation, and the other slot is the way back",
+                remedy: "wait for its end, or 'ballastctl update' goes on all the same")
         }
     }
 
@@ -146,10 +158,12 @@ extension Agent {
             let mayBoot = (try? isReady(store.read().pending)) ?? true
             try change { state in
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
-                fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
+                if !isStopping {
+                    fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
+                }
                 state.phase = settled(state)
             }
-            throw error
+            throw isStopping ? Self.stopping : error
         }
     }
 

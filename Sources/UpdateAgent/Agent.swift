@@ -19,6 +19,8 @@ public final class Agent: UpdateService {
         var isUnwanted = false
         /// Whether this process is about to end.
         var isStopping = false
+        /// Whether an operator has asked for what runs.
+        var isOperators = false
         var nextCheck: UTCTime?
         /// The same by a clock that nobody sets.
         var due: ContinuousClock.Instant?
@@ -42,6 +44,8 @@ public final class Agent: UpdateService {
     let checkpoint: Int64
     let store: HostStore
     let live = Mutex(Live())
+    /// Since when this process is there, by a clock that nobody sets.
+    let startTime = ContinuousClock.now
     let jobs = JobBoard()
 
     var running: String { host.running.description }
@@ -189,10 +193,11 @@ public final class Agent: UpdateService {
     /// - Parameters:
     ///   - isOperators: whether a person asks.
     ///   - waits: whether to wait where another job runs.
+    ///   - hasLeft: whether whoever asks has left, and need not wait any more.
     ///   - progress: told how far the job is, whoever began it.
     /// - Throws: `busy` where another job runs, and nobody waits for it.
     func job(
-        _ kind: JobBoard.Kind, isOperators: Bool, waits: Bool,
+        _ kind: JobBoard.Kind, isOperators: Bool, waits: Bool, hasLeft: () -> Bool = { false },
         progress: @escaping @Sendable (UpdateProgress) -> Void = { _ in },
         _ body: (JobBoard.Job) throws(UpdateAgentFault) -> JobBoard.Outcome
     ) throws(UpdateAgentFault) -> JobBoard.Outcome {
@@ -201,6 +206,7 @@ public final class Agent: UpdateService {
             let (job, isNew) = jobs.begin(kind, isOperators: isOperators)
             guard !isNew else {
                 job.observe(progress)
+                live.withLock { $0.isOperators = isOperators }
                 let outcome = Result { () throws(UpdateAgentFault) in
                     try alone { () throws(UpdateAgentFault) in try body(job) }
                 }
@@ -214,7 +220,8 @@ public final class Agent: UpdateService {
                 throw Self.busy("'\(job.kind.rawValue)' runs already", remedy: remedy ?? Self.patience)
             }
             job.observe(progress)
-            let outcome = Result { () throws(UpdateAgentFault) in try job.outcome() }
+            let outcome = Result { () throws(UpdateAgentFault) in try job.outcome(hasLeft: hasLeft) }
+            if hasLeft() { throw Self.busy("'\(job.kind.rawValue)' runs, and nobody waits for its end any more") }
             if job.answers(kind, isOperators: isOperators) { return try outcome.get() }
         }
     }
@@ -236,6 +243,8 @@ public final class Agent: UpdateService {
 
     /// Ends what is fetched: this process is about to end. What has come is kept.
     public func stop() { live.withLock { $0.isStopping = true } }
+
+    var isStopping: Bool { live.withLock { $0.isStopping } }
 
     /// Whether what is being fetched is to be given up.
     var isGivenUp: Bool { live.withLock { $0.isUnwanted || $0.isStopping } }

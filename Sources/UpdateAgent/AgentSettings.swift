@@ -182,11 +182,25 @@ public struct AgentSettings: Sendable, Hashable {
         guard text.hasPrefix("http://") || text.hasPrefix("https://"), text.utf8.count <= 2048 else {
             throw cursor.unexpected("expected an address that begins with 'http://' or 'https://'")
         }
+        guard hasPlainAuthority(text) else {
+            throw cursor.unexpected(
+                "expected a host and a port that is a number; a '/' in a password is written as %2F")
+        }
         guard !text.utf8.contains(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") || $0 <= 0x20 }) else {
             throw cursor.unexpected("expected an address without spaces, '?' and '#', to which paths can be added")
         }
         while text.hasSuffix("/") { text.removeLast() }
         return text
+    }
+
+    /// Whether what stands between '//' and the next '/' is a host with a port, if any, that is a number: a password with a '/' in it would
+    /// be shown to everybody as a part of the path.
+    static func hasPlainAuthority(_ address: String) -> Bool {
+        guard let slashes = address.firstIndex(of: "/") else { return false }
+        let authority = address[slashes...].drop { $0 == "/" }.prefix { $0 != "/" }
+        let host = authority.lastIndex(of: "@").map { authority[authority.index(after: $0)...] } ?? authority
+        guard let colon = host.lastIndex(of: ":"), host.last != "]" else { return !host.isEmpty }
+        return colon != host.startIndex && UInt16(host[host.index(after: colon)...]) != nil
     }
 
     static func path(_ cursor: JSONCursor) throws(JSONFault) -> FilePath {

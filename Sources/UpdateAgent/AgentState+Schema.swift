@@ -34,7 +34,8 @@ extension AgentState {
         probation = reader.take("probation") { value throws(JSONFault) in
             Probation(
                 version: try value.field("version").string(), bootIdentifier: try value.field("boot_id").string(),
-                boots: try value.field("boots").integer(in: 0...1000))
+                boots: try value.field("boots").integer(in: 0...1000),
+                seconds: Int64(try value.optional("seconds")?.integer() ?? 0))
         }
         failedBoot = reader.take("failed_boot") { value throws(JSONFault) in try value.string() }
         unproved = reader.takeAll("unproved") { value throws(JSONFault) in try value.string() }
@@ -86,7 +87,7 @@ extension AgentState {
             probation.map {
                 [
                     "version": .string($0.version), "boot_id": .string($0.bootIdentifier),
-                    "boots": .integer(Int64($0.boots)),
+                    "boots": .integer(Int64($0.boots)), "seconds": .integer($0.seconds),
                 ]
             })
         set("failed_boot", failedBoot.map { .string($0) })

@@ -21,6 +21,8 @@ final class JobBoard: Sendable {
             var progress: UpdateProgress?
             /// The version that it brings, once that is decided.
             var version: String?
+            /// Whether it has come as far as to bring one.
+            var hasBrought = false
         }
 
         let kind: Kind
@@ -41,12 +43,17 @@ final class JobBoard: Sendable {
         var progress: UpdateProgress? { state.withLock { $0.progress } }
 
         /// From now on it brings `version`, or nothing any more.
-        func bring(_ version: String?) { state.withLock { $0.version = version } }
+        func bring(_ version: String?) {
+            state.withLock { state in
+                state.version = version
+                if version != nil { state.hasBrought = true }
+            }
+        }
 
         /// Whether what it comes to is what who asks for `kind` wants to know.
         func answers(_ kind: Kind, isOperators: Bool) -> Bool {
             guard self.kind == kind else { return false }
-            return kind == .check || self.isOperators || !isOperators || version != nil
+            return kind == .check || self.isOperators || !isOperators || state.withLock { $0.hasBrought }
         }
 
         /// Tells everybody who waits for it.
@@ -68,8 +75,12 @@ final class JobBoard: Sendable {
         }
 
         /// Waits for its end.
-        func outcome() throws(UpdateAgentFault) -> Outcome {
-            end.wait()
+        ///
+        /// - Parameter hasLeft: whether whoever waits has left; asked once a second.
+        func outcome(hasLeft: () -> Bool) throws(UpdateAgentFault) -> Outcome {
+            while end.wait(timeout: .now() + .seconds(1)) == .timedOut {
+                if hasLeft() { throw UpdateAgentFault(.busy, "nobody waits for the end any more") }
+            }
             guard let outcome = state.withLock({ $0.outcome }) else {
                 throw UpdateAgentFault(.system, "the job ended without a word")
             }

@@ -18,12 +18,15 @@ struct MirrorOrder: Sendable {
     /// `count` mirrors, the best one first, of which none has failed.
     init(count: Int) { mirrors = Array(repeating: Mirror(), count: count) }
 
-    /// All of them, as they are to be asked now: first those that have not failed lately, in their own order.
+    /// Those that are to be asked now: first those that have not failed lately, in their own order. Those that want to be left alone are
+    /// not among them, as long as there are others.
     ///
     /// - Parameter now: seconds of a clock that nobody sets.
     func sequence(now: Int64) -> [Int] {
-        let rested = mirrors.indices.filter { mirrors[$0].notBefore <= now }
-        let others = mirrors.indices.filter { mirrors[$0].notBefore > now }
+        let willing = mirrors.indices.filter { mirrors[$0].retryTime <= now }
+        let all = willing.isEmpty ? Array(mirrors.indices) : willing
+        let rested = all.filter { mirrors[$0].notBefore <= now }
+        let others = all.filter { mirrors[$0].notBefore > now }
         return rested + others.sorted { mirrors[$0].notBefore < mirrors[$1].notBefore }
     }
 

@@ -16,9 +16,9 @@ public final class MirroredRepository: BlobSource {
     private static let firstPause: Int64 = 1
     /// Longer than this nobody waits for a server that wants to be left alone.
     private static let longestPause: Int64 = 30
-    /// How long a request for metadata may take in seconds. All of it together is less than a megabyte.
-    private static let metadataSeconds = 120
-    /// After so many bytes that came a failure is the first one again.
+    /// How long a request may take at least in seconds.
+    private static let leastSeconds = 120
+    /// After so many bytes that came and were kept, a failure is the first one again.
     private static let goodProgress: Int64 = 64 << 10
 
     private let mirrors: [String]
@@ -108,7 +108,9 @@ public final class MirroredRepository: BlobSource {
                 }
                 if let failure = answer.failure {
                     let fault = refusal ?? UpdateAgentFault(transfer: failure)
-                    position = try receiver.resume(isDamaged: fault.code == .mismatch)
+                    let next = try receiver.resume(isDamaged: fault.code == .mismatch)
+                    files.kept = next - position
+                    position = next
                     throw fault
                 }
             }
@@ -120,11 +122,12 @@ public final class MirroredRepository: BlobSource {
     }
 
     /// A server that gives no more than the least that is bearable is done by then.
-    private static func seconds(for bytes: Int64, _ request: FetchRequest) -> Int {
+    fileprivate static func seconds(for bytes: Int64, _ request: FetchRequest) -> Int {
         let patience = request.options.patience
         let slowest = max(
             min(Int64(patience.slowBytesPerSecond), request.options.bytesPerSecond.map { $0 / 2 } ?? .max), 1)
-        return patience.connectSeconds + patience.slowSeconds + Int(min(bytes / slowest, 1 << 30))
+        let seconds = patience.connectSeconds + patience.slowSeconds + Int(min(bytes / slowest, 1 << 30))
+        return max(seconds, leastSeconds)
     }
 
     // MARK: Mirrors
@@ -135,7 +138,6 @@ public final class MirroredRepository: BlobSource {
     ) throws(UpdateAgentFault) -> Result {
         var options = try transfer.options()
         options.patience = patience
-        options.patience.totalSeconds = Self.metadataSeconds
         var failed = 0
         while true {
             var worst: UpdateAgentFault?
@@ -152,8 +154,8 @@ public final class MirroredRepository: BlobSource {
                     order.withLock {
                         $0.fail(index, retryAfter: files.retryAfter, now: Self.now, random: host.random)
                     }
-                    if files.received >= Self.goodProgress { failed = 0 }
-                    if files.isTemporary || files.received > 0 { isWorthWaiting = true }
+                    if files.kept >= Self.goodProgress { failed = 0 }
+                    if files.isTemporary || files.kept > 0 { isWorthWaiting = true }
                     worst = worst.map { Self.isGraver(error, than: $0) ? error : $0 } ?? error
                 }
             }
@@ -201,7 +203,8 @@ private final class MirrorFiles: MetadataSource {
     /// What the last failure came with.
     private(set) var retryAfter: Int64?
     private(set) var isTemporary = false
-    private(set) var received: Int64 = 0
+    /// How many bytes of a blob came by it that need not come again.
+    var kept: Int64 = 0
 
     init(address: String, options: HTTPOptions, fetcher: any Fetcher, isCancelled: @escaping @Sendable () -> Bool) {
         self.address = address
@@ -218,12 +221,7 @@ private final class MirrorFiles: MetadataSource {
     }
 
     func fetch(_ request: FetchRequest, receive: (UnsafeRawBufferPointer, Int64) throws -> Void) -> FetchAnswer {
-        var received: Int64 = 0
-        let answer = fetcher.fetch(request, isCancelled: isCancelled) { bytes, count in
-            received = count
-            try receive(bytes, count)
-        }
-        self.received += received
+        let answer = fetcher.fetch(request, isCancelled: isCancelled, receive: receive)
         retryAfter = answer.retryAfter
         isTemporary = answer.failure?.isTemporary ?? false
         return answer
@@ -232,6 +230,7 @@ private final class MirrorFiles: MetadataSource {
     func fetch(_ path: String, limit: Int) throws -> [UInt8]? {
         var request = try request(path)
         request.http.limit = Int64(limit)
+        request.options.patience.totalSeconds = MirroredRepository.seconds(for: Int64(limit), request)
         request.http.revalidates = true
         var document: [UInt8] = []
         let answer = fetch(request) { bytes, _ in
@@ -241,7 +240,6 @@ private final class MirrorFiles: MetadataSource {
             }
             document.append(contentsOf: bytes)
         }
-        received = 0
         guard let failure = answer.failure else { return document }
         if failure.code == .notFound { return nil }
         // Stores that list nothing to strangers say so of files that are not there; the next root is asked for to see that.

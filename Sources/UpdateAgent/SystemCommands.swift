@@ -24,7 +24,8 @@ enum SystemCommands {
     /// The last lines of a boot's journal: of this one, or of the latest one whose kernel was given `rootHash`.
     static func journal(rootHash: String?) -> [UInt8] {
         guard let rootHash else { return tail(boot: 0) }
-        for back in 1...bootsToSearch {
+        let deadline = ContinuousClock.now + .seconds(2 * patience)
+        for back in 1...bootsToSearch where ContinuousClock.now < deadline {
             // The kernel's command line is among the first lines of its boot.
             let kernel = Command("journalctl", ["-b", "-\(back)", "-k", "-o", "cat", "--no-pager", "-n", "+100"])
             guard let outcome = try? kernel.outcome(withinSeconds: patience), outcome.status == 0 else { return [] }

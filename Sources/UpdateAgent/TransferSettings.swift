@@ -35,6 +35,10 @@ public struct TransferSettings: Sendable, Hashable {
             guard text == "none" || schemes.contains(where: { text.hasPrefix($0) }), text.utf8.count <= 2048 else {
                 throw proxy.unexpected("expected 'none' or an address such as 'http://proxy.example.org:3128'")
             }
+            guard text == "none" || AgentSettings.hasPlainAuthority(text) else {
+                throw proxy.unexpected(
+                    "expected a host and a port that is a number; a '/' in a password is written as %2F")
+            }
             self.proxy = text
         }
         for name in try cursor.optional("no_proxy")?.elements(atMost: 1000) ?? [] { noProxy.append(try name.string()) }
@@ -76,7 +80,7 @@ public struct TransferSettings: Sendable, Hashable {
     }
 
     private static func bytes(_ path: FilePath) throws(UpdateAgentFault) -> [UInt8] {
-        do throws(FileIOFault) { return try path.contents(limit: 1 << 20) } catch {
+        do throws(FileIOFault) { return try path.contents(limit: 256 << 10) } catch {
             throw UpdateAgentFault(
                 .invalid, "a certificate or key of the settings cannot be read", at: .path(path.string),
                 remedy: "correct 'transfer' in the agent's settings, or put the file there", cause: error)

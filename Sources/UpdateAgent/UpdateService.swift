@@ -18,16 +18,22 @@ public protocol UpdateService: Sendable {
 
     /// Asks the repository what is published, and says what the host would take and why. Where another job runs, it waits for that.
     ///
-    /// - Parameter waits: whether it does.
+    /// - Parameters:
+    ///   - waits: whether it does.
+    ///   - hasLeft: whether whoever asks has left, and need not wait any more; asked once a second.
     /// - Throws: `busy` while another job runs and it does not.
-    func check(waits: Bool) throws(UpdateAgentFault) -> CheckResult
+    func check(waits: Bool, hasLeft: @escaping @Sendable () -> Bool) throws(UpdateAgentFault) -> CheckResult
 
     /// Brings the newest version that this host may take into the other slot and makes the next boot try it. Where the
     /// policy says so, the host reboots. Where the host is at that already, this waits for the end and says what it came to.
     ///
-    /// - Parameter progress: called from the thread that works, a few times a second at most; must not block.
+    /// - Parameters:
+    ///   - hasLeft: whether whoever asks has left, and need not wait any more; asked once a second.
+    ///   - progress: called from the thread that works, a few times a second at most; must not block.
     /// - Throws: `busy` while another process of the agent works.
-    func update(progress: @escaping @Sendable (UpdateProgress) -> Void) throws(UpdateAgentFault) -> UpdateResult
+    func update(
+        hasLeft: @escaping @Sendable () -> Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
+    ) throws(UpdateAgentFault) -> UpdateResult
 
     /// Reboots the host.
     func reboot() throws(UpdateAgentFault) -> ActionResult

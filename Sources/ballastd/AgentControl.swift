@@ -11,12 +11,13 @@ struct AgentControl: ControlHandler {
     init(_ agent: any UpdateService) { self.agent = agent }
 
     func call(
-        _ method: UpdateMethod, caller: Caller, progress: @escaping @Sendable (JSONValue) -> Void
+        _ method: UpdateMethod, caller: Caller, hasLeft: @escaping @Sendable () -> Bool,
+        progress: @escaping @Sendable (JSONValue) -> Void
     ) throws -> JSONValue {
         switch method {
         case .status: try agent.status().json
-        case .check(let waits): try agent.check(waits: waits).json
-        case .update: try agent.update { progress($0.json) }.json
+        case .check(let waits): try agent.check(waits: waits, hasLeft: hasLeft).json
+        case .update: try agent.update(hasLeft: hasLeft) { progress($0.json) }.json
         case .reboot: try agent.reboot().json
         case .rollback(let reboot): try agent.rollback(reboot: reboot).json
         case .pin(let version): try agent.pin(version).json

@@ -135,7 +135,8 @@ enum Daemon {
             ServiceManager.noteStopping()
             agent.stop()
             server?.stop(answeringFor: .seconds(answerSeconds))
-            exit(0)
+            // Other threads may still be at work with what would be torn down.
+            _exit(0)
         }
         defer { end.cancel() }
         ServiceManager.noteReady()
@@ -215,8 +216,14 @@ enum Daemon {
     private static func probation(_ prefix: FilePath) throws(UpdateAgentFault) {
         let (settings, _, host) = try parts(prefix)
         let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
+        let agent = try agent(prefix)
+        let end = onTermination {
+            try? agent.interruptProbation()
+            _exit(0)
+        }
+        defer { end.cancel() }
         StandardStreams.print(
-            try agent(prefix).watchProbation(runner) { StandardStreams.report("ballastd: \($0)") })
+            try agent.watchProbation(runner) { StandardStreams.report("ballastd: \($0)") })
     }
 
     private static func update(_ prefix: FilePath) throws(UpdateAgentFault) {

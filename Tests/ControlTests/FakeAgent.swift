@@ -32,7 +32,8 @@ final class FakeAgent: ControlHandler {
     var callers: [Caller] { state.withLock { $0.calls.map(\.caller) } }
 
     func call(
-        _ method: UpdateMethod, caller: Caller, progress: @escaping @Sendable (JSONValue) -> Void
+        _ method: UpdateMethod, caller: Caller, hasLeft: @escaping @Sendable () -> Bool,
+        progress: @escaping @Sendable (JSONValue) -> Void
     ) throws -> JSONValue {
         state.withLock { $0.calls.append((method, caller)) }
         return try answer(method, progress)

@@ -211,8 +211,45 @@ struct FairVerdictTests {
             #expect(reset?.message == "reset", "boot \(boot)")
             #expect(try host.boot() == "1.1")
         }
-        #expect(try watch(host, [Self.well]).said == "back to 1.0: it did not get through its probation in 3 boots")
+        #expect(try watch(host, [Self.well]).said == "back to 1.0: 3 boots ended in its probation without a word")
         #expect(try host.boot() == "1.0")
+        let status = try host.prove().status()
+        #expect(status.denied.isEmpty && status.setbacks.map(\.kind) == [.unfinished])
+        #expect(try host.agent().update(isOperator: false) { _ in }.detail.hasPrefix("1.1 is tried again at"))
+    }
+
+    @Test("a host that is shut down in order, however often, goes on with the probation where it was")
+    func probationOverBoots() async throws {
+        let directory = try TemporaryDirectory()
+        let host = try await onProbation(directory.path)
+        for _ in 1...6 {
+            let agent = try agent(host, [Self.well])
+            let settings = try host.settings { $0["health"] = .array([Self.well]) }
+            let runner = HealthRunner(settings: settings, host: try host.present(), fetcher: DirectFetcher())
+            #expect(throws: UpdateAgentFault.self) {
+                try agent.watchProbation(runner, note: { _ in }) { _ throws(UpdateAgentFault) in
+                    try agent.interruptProbation()
+                    throw UpdateAgentFault(.system, "shut down")
+                }
+            }
+            #expect(try host.boot() == "1.1")
+        }
+        #expect(try watch(host, [Self.well], seconds: 2).said == "1.1 is through its probation")
+    }
+
+    @Test("while a version is on probation no update takes the way back, but an operator's")
+    func probationKeepsWayBack() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, repository) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().update { _ in }
+        try host.boot()
+        let agent = try agent(host, [Self.well])
+        _ = try agent.recordGood()
+        try await repository.publish(try UpdateTests.newest.get())
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.update(isOperator: false) { _ in } }
+        #expect(fault?.message == "1.1 is on probation, and the other slot is the way back")
+        #expect(try host.order() == ["1.1", "1.0"])
+        #expect(try agent.update { _ in }.version == "1.2")
     }
 
     @Test("with nothing good to go back to, what runs stays")

@@ -230,7 +230,11 @@ struct NetworkTests {
         while agent.phase != "planning" { usleep(10_000) }
         if stops { agent.stop() } else { _ = try agent.deny("1.1", reason: "too slow") }
         await withCheckedContinuation { done in group.notify(queue: .global()) { done.resume() } }
-        #expect(fault.withLock { $0?.code } == (stops ? .transfer : .denied))
+        #expect(fault.withLock { $0?.code } == (stops ? .busy : .denied))
+        if stops {
+            #expect(fault.withLock { $0?.message } == "the agent is being stopped")
+            #expect(try agent.history().isEmpty)
+        }
         if stops { #expect(throws: UpdateAgentFault.self) { try agent.check() } }
     }
 
@@ -249,6 +253,63 @@ struct NetworkTests {
         #expect(try await scene.update([liar, scene.nginx.base + "/plain"]).version == "1.1")
         #expect(try scene.host.boot() == "1.1")
         withExtendedLifetime(server) {}
+    }
+
+    @Test(
+        "what is damaged everywhere is given up after a few attempts, however much of it comes each time",
+        arguments: ["kernel", "frames"])
+    func damaged(name: String) async throws {
+        let scene = try await Scene(publishing: [])
+        let release = try await scene.repository.publish(try UpdateTests.new.get())
+        let blob = name == "kernel" ? release.kernel : release.image.frames
+        let path = scene.repository.path.appending(blob.path)
+        var bytes = try path.contents()
+        #expect(bytes.count > 100_000)
+        // The last byte: all the others come before it is seen. Of frames, one whose content is stored as it is.
+        bytes[bytes.count - 9] ^= 1
+        try path.replaceContents(with: bytes)
+        let fault = try await scene.failure([scene.nginx.base + "/plain", scene.nginx.base + "/no-ranges"])
+        #expect(fault.code == .mismatch, "\(fault)")
+        let asked = try scene.nginx.requests().filter { $0.contains("\(blob.digest)") }
+        #expect(1...8 ~= asked.count, "\(asked)")
+    }
+
+    @Test("a server that wants to be left alone is not asked again as long as another one is there")
+    func leftAlone() async throws {
+        let scene = try await Scene()
+        let agent = try scene.agent([scene.nginx.base + "/busy", scene.nginx.base + "/broken"])
+        await #expect(throws: UpdateAgentFault.self) { try await onOwnThread { try agent.check() } }
+        await #expect(throws: UpdateAgentFault.self) { try await onOwnThread { try agent.check() } }
+        let asked = try scene.nginx.requests()
+        #expect(asked.filter { $0.hasPrefix("/busy/") }.count == 1)
+        #expect(asked.filter { $0.hasPrefix("/broken/") }.count > 2)
+    }
+
+    @Test("a password with a slash in it is refused, for it would be shown as a part of the path")
+    func oddCredentials() throws {
+        for (address, isPlain) in [
+            ("http://user:p%2Fss@host:80/r", true), ("http://[::1]:80", true), ("http://[::1]", true),
+            ("http://host", true),
+            ("http://user:p/ss@host:3128", false), ("http://host:port/", false), ("http://:80", false),
+
+        ] {
+            let directory = try TemporaryDirectory()
+            let overlay = directory.path.appending("etc/ballast")
+            try overlay.makeDirectories()
+            let image = directory.path.appending("usr/lib/ballast")
+            try image.makeDirectories()
+            try image.appending("agent.json").replaceContents(
+                with: """
+                    {"format": 1, "product": "x", "architecture": "amd64", "channel": "stable", "reboot": "manual",
+                     "poll": {"interval_seconds": 1, "jitter_seconds": 0}, "boot": {"tries": 1}}
+                    """)
+            let document: JSONValue = ["repository": .string(address), "transfer": ["proxy": .string(address)]]
+            try overlay.appending("agent.json").replaceContents(with: document.text())
+            let loaded = try AgentSettings.load(HostPaths(prefix: directory.path))
+            #expect((loaded.problem == nil) == isPlain, "\(address): \(loaded.problem ?? "")")
+            #expect(loaded.settings.mirrors.isEmpty == !isPlain)
+            #expect((loaded.settings.transfer.proxy == nil) == !isPlain)
+        }
     }
 
     @Test("a server of which every third transfer breaks brings an update all the same")

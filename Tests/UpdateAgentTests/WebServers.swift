@@ -9,17 +9,30 @@ import TestSupport
 class ServerProcess: @unchecked Sendable {
     private var process = Process()
 
-    fileprivate func start(_ arguments: [String], output: Any? = nil, input: Any? = nil) throws {
+    private let input = Pipe()
+
+    /// It ends when its standard input does, which is when this value is gone or this process ends, whichever way: a child that is left
+    /// over would keep the output open that whoever runs the tests waits for.
+    func start(_ arguments: [String], output: Any? = nil) throws {
         process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardInput = input ?? FileHandle.nullDevice
-        if let output { process.standardOutput = output }
+        // Not by a shell: a child of a thread of Dispatch's has its signals blocked, and dash then waits for ever.
+        let guardian = """
+            import subprocess, sys, threading
+            child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+            threading.Thread(target=lambda: (sys.stdin.read(), child.kill()), daemon=True).start()
+            child.wait()
+            """
+        process.arguments = ["python3", "-c", guardian] + arguments
+        process.standardInput = input
+        process.standardOutput = output ?? FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
         try process.run()
     }
 
-    // A child of a thread of Dispatch's has its signals blocked, other than this one.
-    deinit { kill(process.processIdentifier, SIGKILL) }
+    var isRunning: Bool { process.isRunning }
+
+    deinit { try? input.fileHandleForWriting.close() }
 
     /// A port that nobody uses at the moment.
     static func freePort() throws -> UInt16 {
@@ -184,13 +197,11 @@ final class Tinyproxy: ServerProcess, @unchecked Sendable {
 /// The Python server beside this file that lies.
 final class LyingServer: ServerProcess, @unchecked Sendable {
     private(set) var base = ""
-    private let input = Pipe()
-
     init(serving repository: FilePath) throws {
         super.init()
         let output = Pipe()
         let script = FilePath(#filePath).removingLastComponent().appending("Server/lying.py").string
-        try start(["python3", script, repository.string], output: output, input: input)
+        try start(["python3", script, repository.string], output: output)
         let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
         base = "http://127.0.0.1:\(line.prefix { $0.isNumber })"
     }

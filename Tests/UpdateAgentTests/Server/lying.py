@@ -1,5 +1,4 @@
-"""Serves the directory of its first argument below several names, each with lies of its own. Prints its port, and ends with its
-standard input."""
+"""Serves the directory of its first argument below several names, each with lies of its own. Prints its port."""
 import http.server
 import os
 import sys
@@ -70,5 +69,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_address[1], flush=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-sys.stdin.read()
+server.serve_forever()
