@@ -66,7 +66,7 @@ extension Agent {
     /// Whether the network may not be there yet: then the next attempt is soon, and nothing has failed.
     private func isEarly(_ fault: UpdateAgentFault) -> Bool {
         fault.code == .transfer && ContinuousClock.now - startTime < .seconds(Self.networkPatience)
-            && !live.withLock { $0.isOperators }
+            && jobs.current?.isOperators != true
     }
 
     /// How long after its start the agent takes a server that cannot be reached for a network that is not there yet, in seconds.

@@ -22,6 +22,8 @@ extension Agent {
     private static let probationBoots = 3
     /// Seconds between two rounds of checks.
     private static let probationPause: UInt32 = 15
+    /// Seconds that may have to be watched once more after a reset: how long a version has held is not written in each round.
+    private static let probationNote: Int64 = 60
 
     /// Goes on with the health checks of a version that is new here, and goes back from it where one does not hold any more. To be called
     /// when this boot is noted as good.
@@ -40,13 +42,17 @@ extension Agent {
             return try leave(.unfinished, because: "\(known.boots) boots ended in its probation without a word")
         }
         let start = ContinuousClock.now
+        var noted = known?.seconds ?? 0
         var environment = ""
         while true {
             let held = (known?.seconds ?? 0) + (ContinuousClock.now - start).components.seconds
-            try change { state in
-                if state.probation?.version == running { state.probation?.seconds = held }
-            }
             if held >= settings.probation { break }
+            if held - noted >= Self.probationNote {
+                noted = held
+                try change { state in
+                    if state.probation?.version == running { state.probation?.seconds = held }
+                }
+            }
             try pause(Self.probationPause)
             let report = runner.run(note: { _ in })
             if report.hasPassed { continue }

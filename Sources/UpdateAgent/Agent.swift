@@ -19,8 +19,6 @@ public final class Agent: UpdateService {
         var isUnwanted = false
         /// Whether this process is about to end.
         var isStopping = false
-        /// Whether an operator has asked for what runs.
-        var isOperators = false
         var nextCheck: UTCTime?
         /// The same by a clock that nobody sets.
         var due: ContinuousClock.Instant?
@@ -206,7 +204,6 @@ public final class Agent: UpdateService {
             let (job, isNew) = jobs.begin(kind, isOperators: isOperators)
             guard !isNew else {
                 job.observe(progress)
-                live.withLock { $0.isOperators = isOperators }
                 let outcome = Result { () throws(UpdateAgentFault) in
                     try alone { () throws(UpdateAgentFault) in try body(job) }
                 }

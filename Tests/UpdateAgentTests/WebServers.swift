@@ -2,6 +2,7 @@ import Command
 import FileIO
 import Foundation
 import Glibc
+import Synchronization
 import SystemPackage
 import TestSupport
 
@@ -34,8 +35,18 @@ class ServerProcess: @unchecked Sendable {
 
     deinit { try? input.fileHandleForWriting.close() }
 
-    /// A port that nobody uses at the moment.
+    /// Ports that servers of this process have been given: two that were free at the same time would be taken for each other.
+    private static let given = Mutex<Set<UInt16>>([])
+
+    /// A port that nobody uses at the moment, and that no other server of this process gets.
     static func freePort() throws -> UInt16 {
+        while true {
+            let port = try boundPort()
+            if given.withLock({ $0.insert(port).inserted }) { return port }
+        }
+    }
+
+    private static func boundPort() throws -> UInt16 {
         let listener = socket(AF_INET6, CInt(SOCK_STREAM.rawValue), 0)
         defer { close(listener) }
         var address = sockaddr_in6()
