@@ -344,7 +344,7 @@ struct NetworkTests {
         #expect(try await scene.update([address], all).version == "1.1")
     }
 
-    @Test("a proxy is used as the settings say, or else as the environment does")
+    @Test("a proxy is used as the settings say")
     func proxies() async throws {
         let scene = try await Scene()
         let proxy = try Tinyproxy(in: scene.directory)
@@ -361,20 +361,29 @@ struct NetworkTests {
         let dead = try scene.agent([address], ["proxy": "http://127.0.0.1:9"])
         let fault = try await #require(throws: UpdateAgentFault.self) { try await onOwnThread { try dead.check() } }
         #expect(fault.description.contains("no connection"), "\(fault)")
-        // No other test of this process asks the environment: all others say "none".
-        setenv("http_proxy", proxy.address, 1)
-        defer { unsetenv("http_proxy") }
-        let settings = try scene.host.settings { $0["repository"] = .string(address) }
-        let agent = try scene.agent(settings)
-        let before = try proxy.count()
-        #expect(try await onOwnThread { try agent.check() }.available == "1.1")
-        #expect(try proxy.count() > before)
-        setenv("no_proxy", "example.org,127.0.0.1", 1)
-        defer { unsetenv("no_proxy") }
-        let after = try proxy.count()
-        #expect(try await onOwnThread { try agent.check() }.available == "1.1")
-        #expect(try proxy.count() == after)
         withExtendedLifetime(proxy) {}
+    }
+
+    @Test("without a proxy in the settings, the environment's is used, and not for the hosts that it excepts")
+    func environmentsProxy() async {
+        // In a process of its own: the environment belongs to all tests of a process, and none may read it while it changes.
+        await #expect(processExitsWith: .success) {
+            let scene = try await Scene()
+            let proxy = try Tinyproxy(in: scene.directory)
+            let settings = try scene.host.settings { $0["repository"] = .string(scene.nginx.base + "/plain") }
+            func check() async throws -> Int {
+                let before = try proxy.count()
+                let agent = try scene.agent(settings)
+                #expect(try await onOwnThread { try agent.check() }.available == "1.1")
+                return try proxy.count() - before
+            }
+            for name in ["https_proxy", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"] { unsetenv(name) }
+            setenv("http_proxy", proxy.address, 1)
+            #expect(try await check() > 0)
+            setenv("no_proxy", "example.org,127.0.0.1", 1)
+            #expect(try await check() == 0)
+            withExtendedLifetime(proxy) {}
+        }
     }
 
     @Test("no more is fetched in a second than the settings allow")
