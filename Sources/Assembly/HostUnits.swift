@@ -25,6 +25,7 @@ package enum HostUnits {
             ("usr/lib/systemd/system/ballast-good.service", good),
             ("usr/lib/systemd/system/ballast-probation.service", probation),
             ("usr/lib/systemd/system/ballast-failed.service", failed),
+            ("usr/lib/systemd/system/ballast-look.service", look),
             ("usr/lib/systemd/system/ballast-leave.service", leave),
             ("usr/lib/systemd/system/ballast-watchdog.service", softwareWatchdog),
             ("usr/lib/systemd/system/boot-complete.target.d/10-ballast.conf", incomplete),
@@ -255,6 +256,19 @@ package enum HostUnits {
 
         [Install]
         WantedBy=multi-user.target
+
+        """
+
+    // Started by the agent before a restart: how long the host does not answer is counted from here.
+    private static let look = """
+        [Unit]
+        Description=Look whether all health checks hold before a restart
+        RequiresMountsFor=/var/lib/ballast
+
+        [Service]
+        Type=oneshot
+        ExecStart=\(agentPath) look
+        \(checking)
 
         """
 

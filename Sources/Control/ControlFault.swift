@@ -8,6 +8,8 @@ public enum ControlFaultCode: String, FaultCode, CaseIterable {
     case busy
     /// The version is denied on this host, or the host is pinned to another one.
     case denied
+    /// A restart is held back by a window, an inhibitor, a gate or a drain.
+    case held
     /// There is no such version.
     case notFound = "not-found"
     /// The other slot holds nothing that was good here.
@@ -43,6 +45,7 @@ public enum ControlFaultCode: String, FaultCode, CaseIterable {
         switch self {
         case .busy: "Busy"
         case .denied: "Denied"
+        case .held: "Held"
         case .notFound: "NotFound"
         case .nothingGood: "NothingGood"
         case .untrusted: "Untrusted"

@@ -64,8 +64,9 @@ public struct ControlService: VarlinkService {
             case .status: return ["status": answer]
             case .update: return ["result": answer]
             case .history(let limit, _): return ["events": .array(Self.newest(of: answer, limit: limit))]
+            case .events: return Self.oldest(of: answer)
             case .doctor: return ["findings": answer]
-            case .check, .reboot, .rollback, .pin, .unpin, .deny, .allow, .logs: return answer
+            case .check, .reboot, .rollback, .pin, .unpin, .deny, .allow, .logs, .acknowledgeEvents: return answer
             }
         } catch let fault as any AnyFault {
             throw VarlinkError(ControlFault(answering: fault))
@@ -86,10 +87,25 @@ public struct ControlService: VarlinkService {
         return [:]
     }
 
+    /// The page with no more than an answer of less than 1 MiB holds: whoever wants the rest asks again.
+    private static func oldest(of page: JSONValue) -> JSONValue {
+        guard case .object(var members) = page, case .array(let events)? = members["events"] else { return page }
+        var room = answerBytes
+        members["events"] = .array(
+            Array(
+                events.prefix {
+                    room -= $0.compactText.utf8.count + 1
+                    return room >= 0
+                }))
+        return .object(members)
+    }
+
+    private static let answerBytes = 1_000_000
+
     /// The last `limit` events, and no more than an answer of less than 1 MiB holds.
     private static func newest(of answer: JSONValue, limit: Int?) -> [JSONValue] {
         guard case .array(let events) = answer else { return [] }
-        var room = 1_000_000
+        var room = answerBytes
         var kept: [JSONValue] = []
         for event in events.suffix(limit ?? events.count).reversed() {
             room -= event.compactText.utf8.count + 1

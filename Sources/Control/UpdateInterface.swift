@@ -10,7 +10,7 @@ public enum UpdateInterface {
     public static let description = """
         # Updates of an image-based host with two slots: what it runs, what it would take, and why.
         #
-        # Status, History and Watch are for everyone. All other methods are for root and members of the group 'ballast',
+        # Status, History, Events and Watch are for everyone. All other methods are for root and members of the group 'ballast',
         # by the credentials of the caller's process. Times are RFC 3339 in UTC, such as 2030-01-31T00:00:00Z. Newer agents
         # may add members to every type; readers have to pass over those they do not know.
         interface io.ballast.Update
@@ -60,6 +60,25 @@ public enum UpdateInterface {
             retry_time: string
         )
 
+        # What holds a restart back: 'kind' is window, inhibitor, gate or drain; 'until' is there where it is known.
+        type Hold (
+            kind: string,
+            name: string,
+            reason: string,
+            until: ?string
+        )
+
+        # What waits for a restart. 'kind' is none, units (those in 'units' are started anew) or full (the machine boots 'version'); 'doing'
+        # is what is being done before or after one, 'drained' what was done before one and has not been undone yet.
+        type Restart (
+            kind: string,
+            version: ?string,
+            units: []string,
+            held_by: ?Hold,
+            doing: ?string,
+            drained: []string
+        )
+
         # What the host runs, what it is doing and why. 'reason' is the last check's answer; 'last_error' is the last
         # failure that nothing has succeeded after; 'next_check' is null on a host that does not check by itself.
         type Status (
@@ -79,19 +98,33 @@ public enum UpdateInterface {
             last_error: ?string,
             repository: ?string,
             mirrors: []string,
+            restart: Restart,
             channel: string,
             agent: string
         )
 
-        # Something that happened on this host. 'kind' is staged, activated, proved, rolled-back, rollback, denied, allowed,
-        # pinned, unpinned, failed or noted.
+        # Something that happened on this host. Each has a number of its own, one more than the one before, and the identifier of the
+        # boot in which it was noted. 'kind' is staged, activated, proved, confirmed, rolled-back, rollback, rollback-failed,
+        # rollback-withdrawn, withdrawn, interrupted, denied, allowed, pinned, unpinned, restart-held, drained, undrained, restarting,
+        # served, unhealthy, failed or state-damaged; 'detail' says the same in words. 'other_version' is what the host is on, or goes to,
+        # instead of 'version'; 'task' is what failed: check, update, rollback, reboot, drain or undrain; 'step' is the step of a
+        # restart, 'restart' how much is started anew: units or full. The 'seconds' of served are those without service. An older agent
+        # may have left events without a number, with the kind noted.
         type Event (
+            sequence: ?int,
             time: string,
+            boot_id: ?string,
             kind: string,
             version: string,
+            other_version: ?string,
             detail: string,
             cause: ?string,
             failure: ?string,
+            task: ?string,
+            step: ?string,
+            restart: ?string,
+            retry_time: ?string,
+            tries: ?int,
             bytes: ?int,
             seconds: ?int
         )
@@ -151,11 +184,12 @@ public enum UpdateInterface {
         # not end the update.
         method Update() -> (progress: ?Progress, result: ?UpdateResult)
 
-        # Reboots the host.
-        method Reboot() -> (detail: string, version: ?string, rebooting: bool)
+        # Reboots the host when it has got ready for that: Held says what holds it back. With 'force', windows, inhibitors, gates and drains
+        # are passed over.
+        method Reboot(force: ?bool) -> (detail: string, version: ?string, rebooting: bool)
 
-        # Makes the next boot that of the other slot's version, and denies the one that runs. Reboots at once if asked to.
-        method Rollback(reboot: ?bool) -> (detail: string, version: ?string, rebooting: bool)
+        # Makes the next boot that of the other slot's version, and denies the one that runs. Reboots then if asked to, as Reboot does.
+        method Rollback(reboot: ?bool, force: ?bool) -> (detail: string, version: ?string, rebooting: bool)
 
         # Takes no other version from now on.
         method Pin(version: string) -> (detail: string, version: ?string, rebooting: bool)
@@ -173,6 +207,13 @@ public enum UpdateInterface {
         # duration such as 2d, what came before is left out.
         method History(limit: ?int, since: ?string) -> (events: []Event)
 
+        # The events after number 'after', or after those that were acknowledged, oldest first: at most 'limit', or as many as an answer
+        # holds. 'missed' is how many before the first are gone, since there was no room for them.
+        method Events(after: ?int, limit: ?int) -> (events: []Event, acknowledged: int, missed: int)
+
+        # Notes that a reporter has taken all events up to and with number 'sequence'.
+        method AcknowledgeEvents(sequence: int) -> (detail: string, version: ?string, rebooting: bool)
+
         # What a version has left of its last boot when it did not prove itself: what its health checks came to, and the end of its
         # journal.
         method Logs(version: string) -> (version: string, report: ?Report, journal: ?string)
@@ -188,6 +229,9 @@ public enum UpdateInterface {
 
         # The version is denied on this host, or the host is pinned to another one.
         error Denied (message: string, remedy: ?string)
+
+        # A restart is held back by a window, an inhibitor, a gate or a drain.
+        error Held (message: string, remedy: ?string)
 
         # There is no such version.
         error NotFound (message: string, remedy: ?string)

@@ -10,10 +10,10 @@ public enum UpdateMethod: Sendable, Hashable {
     case check(waits: Bool)
     /// Bring the newest version that the host may take.
     case update
-    /// Reboot.
-    case reboot
+    /// Reboot, passing over what holds that back if `force`.
+    case reboot(force: Bool)
     /// Go back to the other slot.
-    case rollback(reboot: Bool)
+    case rollback(reboot: Bool, force: Bool)
     /// Take no other version.
     case pin(version: String)
     /// Take the newest version again.
@@ -24,6 +24,10 @@ public enum UpdateMethod: Sendable, Hashable {
     case allow(version: String)
     /// What happened here, not before `since`; the newest `limit` events, or all.
     case history(limit: Int?, since: String?)
+    /// What a reporter has not taken yet, or what came after the event `after`.
+    case events(after: Int64?, limit: Int?)
+    /// A reporter has taken all events up to this one.
+    case acknowledgeEvents(sequence: Int64)
     /// What a version has left of its last boot, when it did not prove itself.
     case logs(version: String)
     /// Whether what the host needs is as it should be.
@@ -32,10 +36,10 @@ public enum UpdateMethod: Sendable, Hashable {
     /// Whether it changes the host, its disk or its settings, or makes it use the network: not for everyone.
     public var isPrivileged: Bool {
         switch self {
-        case .status, .history: false
+        case .status, .history, .events: false
         // Journals may tell what is not for everybody.
         case .logs, .doctor: true
-        case .check, .update, .reboot, .rollback, .pin, .unpin, .deny, .allow: true
+        case .check, .update, .reboot, .rollback, .pin, .unpin, .deny, .allow, .acknowledgeEvents: true
         }
     }
 
@@ -53,14 +57,15 @@ public enum UpdateMethod: Sendable, Hashable {
             try nothing()
             self = .update
         case "Reboot":
-            try nothing()
-            self = .reboot
+            try call.refuseParameters(except: ["force"])
+            self = .reboot(force: try call.optionalBool("force") ?? false)
         case "Unpin":
             try nothing()
             self = .unpin
         case "Rollback":
-            try call.refuseParameters(except: ["reboot"])
-            self = .rollback(reboot: try call.optionalBool("reboot") ?? false)
+            try call.refuseParameters(except: ["reboot", "force"])
+            self = .rollback(
+                reboot: try call.optionalBool("reboot") ?? false, force: try call.optionalBool("force") ?? false)
         case "Pin":
             try call.refuseParameters(except: ["version"])
             self = .pin(version: try call.version())
@@ -75,6 +80,14 @@ public enum UpdateMethod: Sendable, Hashable {
             try call.refuseParameters(except: ["limit", "since"])
             self = .history(
                 limit: try call.optionalCount("limit"), since: try call.optionalText("since", atMost: 64))
+        case "Events":
+            try call.refuseParameters(except: ["after", "limit"])
+            self = .events(
+                after: try call.optionalCount("after").map(Int64.init), limit: try call.optionalCount("limit"))
+        case "AcknowledgeEvents":
+            try call.refuseParameters(except: ["sequence"])
+            guard let sequence = try call.optionalCount("sequence") else { throw .invalidParameter("sequence") }
+            self = .acknowledgeEvents(sequence: Int64(sequence))
         case "Logs":
             try call.refuseParameters(except: ["version"])
             self = .logs(version: try call.version())

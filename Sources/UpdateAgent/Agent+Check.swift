@@ -56,7 +56,7 @@ extension Agent {
             try change { state in
                 end(&state)
                 if !isStopping, !isEarly(error) {
-                    fail(&state, error, version: "", doing: "the repository could not be asked")
+                    fail(&state, error, version: "", .check)
                 }
             }
             throw isStopping ? Self.stopping : error
@@ -115,9 +115,7 @@ extension Agent {
             state.setRevoked(revoked)
             for version in state.takeReoffers(reoffers) {
                 state.record(
-                    HistoryEvent(
-                        .allowed, version: version, detail: "its publisher offers it anew, so it may be taken again",
-                        at: host.now()))
+                    HostEvent(.allowed, version: version, cause: "its publisher offers it anew", at: host.now()))
                 if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
             }
             if let pending = state.pending, pending.version != running,
@@ -125,9 +123,8 @@ extension Agent {
             {
                 state.pending = nil
                 state.record(
-                    HistoryEvent(
-                        .noted, version: pending.version, detail: "it is revoked by \(revoker) and does not boot",
-                        at: host.now()))
+                    HostEvent(
+                        .withdrawn, version: pending.version, cause: "it is revoked by \(revoker)", at: host.now()))
             }
             abandonRevokedRollback(&state)
             return state
@@ -142,9 +139,8 @@ extension Agent {
         else { return }
         state.rollback = nil
         state.record(
-            HistoryEvent(
-                .noted, version: rollback.target,
-                detail: "it is revoked by \(revoker): the rollback to it is given up, and \(running) stays",
+            HostEvent(
+                .rollbackWithdrawn, version: rollback.target, other: running, cause: "it is revoked by \(revoker)",
                 at: host.now()))
     }
 
@@ -170,18 +166,23 @@ extension Agent {
         }
         if isProving(state) { return .proving(version: running) }
         if let pending = state.pending {
-            return .waiting(version: pending.version, reason: "it starts with the next reboot")
+            let held = live.withLock { $0.restart.hold }.map { ", which \($0.text) holds back" } ?? ""
+            return .waiting(version: pending.version, reason: "it starts with the next reboot" + held)
         }
         if let failed = state.failed { return .rolledBack(version: failed.version, cause: failed.cause) }
         return state.good.contains(running) ? .good(version: running) : .idle
     }
 
     /// Notes a failure; the same one again and again fills no history.
-    func fail(_ state: inout AgentState, _ fault: UpdateAgentFault, version: String, doing: String) {
+    func fail(
+        _ state: inout AgentState, _ fault: UpdateAgentFault, version: String, _ task: HostEvent.Task,
+        step: String? = nil
+    ) {
         let text = fault.description.excerpt(limit: AgentState.sentenceLimit)
         if state.lastError != text {
-            var event = HistoryEvent(.failed, version: version, detail: doing, at: host.now())
-            event.cause = text
+            var event = HostEvent(.failed, version: version, cause: text, at: host.now())
+            event.task = task
+            event.step = step
             state.record(event)
         }
         state.lastError = text

@@ -8,7 +8,7 @@ import Trust
 
 extension Agent {
     /// Makes the next boot that of the other slot's version, and denies the one that runs.
-    public func rollback(reboot: Bool) throws(UpdateAgentFault) -> ActionResult {
+    public func rollback(reboot: Bool, force: Bool) throws(UpdateAgentFault) -> ActionResult {
         let slot = try slotView().other
         let bringing = jobs.current?.version
         var before: AgentState?
@@ -30,8 +30,13 @@ extension Agent {
             throw error
         }
         if reboot {
-            _ = try self.reboot()
-            result.isRebooting = true
+            do throws(UpdateAgentFault) {
+                _ = try self.reboot(force: force)
+                result.isRebooting = true
+            } catch {
+                guard error.code == .held else { throw error }
+                result.detail += "; \(error.message)"
+            }
         }
         return result
     }
@@ -53,12 +58,9 @@ extension Agent {
         } else {
             state.judge(running, kind, cause: cause ?? "", at: host.now())
         }
-        var event = HistoryEvent(
-            cause == nil ? .rollback : .rolledBack, version: running,
-            detail:
-                "back to \(target); \(running) is \(state.denial(of: running) == nil ? "tried again later" : "denied")",
-            at: host.now())
-        event.cause = cause
+        var event = HostEvent(
+            cause == nil ? .rollback : .rolledBack, version: running, other: target, cause: cause, at: host.now())
+        event.retryTime = state.setback(of: running)?.retryTime
         event.failure = cause == nil ? nil : kind
         state.record(event)
         if let cause { state.failed = FailedVersion(version: running, cause: cause) }
@@ -78,7 +80,7 @@ extension Agent {
             state.pending = before.pending
             state.denied.removeAll { $0.version == running }
             state.denied += before.denied.filter { $0.version == running }
-            fail(&state, fault, version: order.target, doing: "the host could not be made to go back to it")
+            fail(&state, fault, version: order.target, .rollback)
             state.phase = settled(state)
         }
     }
@@ -119,17 +121,14 @@ extension Agent {
             if let pending = passedOver(by: version, state) {
                 state.pending = nil
                 state.record(
-                    HistoryEvent(
-                        .noted, version: pending, detail: "this host is pinned to \(version), so it does not boot",
-                        at: host.now()))
+                    HostEvent(
+                        .withdrawn, version: pending, cause: "this host is pinned to \(version)", at: host.now()))
                 state.phase = settled(state)
             }
             guard state.pinned != version else { return }
             state.pinned = version
             state.extra["pinned"] = nil
-            state.record(
-                HistoryEvent(
-                    .pinned, version: version, detail: "this host takes \(version) and no other", at: host.now()))
+            state.record(HostEvent(.pinned, version: version, at: host.now()))
         }
         try reviewDownload()
         var text = "pinned to \(version)"
@@ -154,8 +153,7 @@ extension Agent {
             guard let pinned = state.pinned else { return nil }
             state.pinned = nil
             state.extra["pinned"] = nil
-            state.record(
-                HistoryEvent(.unpinned, version: pinned, detail: "this host takes the newest again", at: host.now()))
+            state.record(HostEvent(.unpinned, version: pinned, at: host.now()))
             return pinned
         }
         try reviewDownload()
@@ -185,9 +183,7 @@ extension Agent {
                 state.pending = nil
                 state.phase = settled(state)
             }
-            var event = HistoryEvent(.denied, version: version, detail: "it is not taken from now on", at: host.now())
-            event.cause = cause
-            state.record(event)
+            state.record(HostEvent(.denied, version: version, cause: cause, at: host.now()))
         }
         try reviewDownload()
         return ActionResult("\(version) is denied here: \(cause)", version: version)
@@ -226,7 +222,7 @@ extension Agent {
     private func allow(_ version: String, in state: inout AgentState) {
         state.denied.removeAll { ImageVersion.areEqual($0.version, version) }
         state.setbacks.removeAll { ImageVersion.areEqual($0.version, version) }
-        state.record(HistoryEvent(.allowed, version: version, detail: "it may be taken again", at: host.now()))
+        state.record(HostEvent(.allowed, version: version, at: host.now()))
         if let failed = state.failed?.version, ImageVersion.areEqual(failed, version) { state.failed = nil }
         switch state.phase {
         case .rolledBack, .waiting: state.phase = settled(state)

@@ -4,6 +4,7 @@ import FileIO
 public import Glibc
 import Release
 import SystemPackage
+import Trust
 
 /// A version that has passed its health checks and still has to go on doing so for a while.
 public struct Probation: Sendable, Hashable {
@@ -44,6 +45,7 @@ extension Agent {
         let start = ContinuousClock.now
         var noted = known?.seconds ?? 0
         var environment = ""
+        var lastAnswer = host.now()
         while true {
             let held = (known?.seconds ?? 0) + (ContinuousClock.now - start).components.seconds
             if held >= settings.probation { break }
@@ -55,10 +57,13 @@ extension Agent {
             }
             try pause(Self.probationPause)
             let report = runner.run(note: { _ in })
-            if report.hasPassed { continue }
+            if report.hasPassed {
+                lastAnswer = report.time
+                continue
+            }
             guard report.isEnvironmental else {
                 try? runner.keep(report)
-                return try leave(.probation, because: report.cause)
+                return try leave(.probation, because: report.cause, lastAnswer: lastAnswer)
             }
             if report.cause != environment { note("goes on all the same: \(report.cause)") }
             environment = report.cause
@@ -66,10 +71,9 @@ extension Agent {
         try change { state in
             guard state.probation?.version == running else { return }
             state.probation = nil
-            state.record(
-                HistoryEvent(
-                    .noted, version: running, detail: "its health checks held for \(settings.probation) s more",
-                    at: host.now()))
+            var event = HostEvent(.confirmed, version: running, at: host.now())
+            event.seconds = settings.probation
+            state.record(event)
         }
         return "\(running) is through its probation"
     }
@@ -99,7 +103,7 @@ extension Agent {
 
     /// Goes back to the other slot's version, which was good here; where there is none, what runs stays.
     private func leave(
-        _ kind: FailureKind, because cause: String
+        _ kind: FailureKind, because cause: String, lastAnswer: UTCTime? = nil
     ) throws(UpdateAgentFault) -> String {
         let slot = try slotView().other
         do throws(UpdateAgentFault) {
@@ -109,9 +113,11 @@ extension Agent {
                 state.probation = nil
                 state.good.removeAll { $0 == running }
                 rollBack(to: target, kind, cause: cause, &state, facts)
+                state.outage = lastAnswer.map { Outage(since: $0, bootIdentifier: host.bootIdentifier) }
                 return target
             }
-            _ = try reboot()
+            // What is not healthy serves nobody: nothing is asked first.
+            _ = try restart(RestartOrder(isForced: true))
             return "back to \(target): \(cause)"
         } catch {
             guard error.code == .nothingGood else { throw error }

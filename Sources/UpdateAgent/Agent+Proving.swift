@@ -48,10 +48,8 @@ extension Agent {
         // Whoever wanted it has to be told, and says whether it is to be tried again.
         state.deny(rollback.target, kind, cause: cause, at: host.now())
         state.failed = FailedVersion(version: rollback.target, cause: cause)
-        var event = HistoryEvent(
-            .rolledBack, version: rollback.target,
-            detail: "the rollback to \(rollback.target) failed; \(running) stays and is allowed again", at: host.now())
-        event.cause = cause
+        var event = HostEvent(
+            .rollbackFailed, version: rollback.target, other: running, cause: cause, at: host.now())
         event.failure = kind
         state.record(event)
     }
@@ -78,8 +76,15 @@ extension Agent {
                     from: pending, .notStarted,
                     cause: "the boot loader did not start it in \(pending.missedBoots + 1) boots", &state)
             }
-        case .interrupted: forget(pending, "the update to \(pending.version) was cut off before it could boot", &state)
-        case .superseded: forget(pending, "\(pending.version) is good, and \(running) was chosen at boot", &state)
+        case .interrupted:
+            state.pending = nil
+            state.record(HostEvent(.interrupted, version: pending.version, at: host.now()))
+        case .superseded:
+            state.pending = nil
+            state.record(
+                HostEvent(
+                    .withdrawn, version: pending.version, other: running,
+                    cause: "it is good already, and \(running) was chosen at boot", at: host.now()))
         case .failed:
             let (kind, cause) =
                 failure(of: pending.version)
@@ -92,11 +97,6 @@ extension Agent {
         host.paths.healthReport(of: pending.version).exists
     }
 
-    private func forget(_ pending: PendingActivation, _ what: String, _ state: inout AgentState) {
-        state.pending = nil
-        state.record(HistoryEvent(.noted, version: pending.version, detail: what, at: host.now()))
-    }
-
     /// The version that was tried did not prove itself.
     private func comeBack(
         from pending: PendingActivation, _ kind: FailureKind, cause: String, _ state: inout AgentState
@@ -105,13 +105,10 @@ extension Agent {
         state.pending = nil
         state.good.removeAll { $0 == version }
         state.judge(version, kind, cause: cause, at: host.now())
-        var detail = "\(version) did not prove itself in \(pending.tries) tries; back on \(running)"
-        let journal = host.paths.journal(of: version)
-        if journal.exists { detail += "; the end of its journal is in \(journal)" }
-        if let setback = state.setback(of: version) { detail += "; it is tried again at \(setback.retryTime)" }
-        var event = HistoryEvent(.rolledBack, version: version, detail: detail, at: host.now())
-        event.cause = cause
+        var event = HostEvent(.rolledBack, version: version, other: running, cause: cause, at: host.now())
         event.failure = kind
+        event.tries = Int64(pending.tries)
+        event.retryTime = state.setback(of: version)?.retryTime
         state.record(event)
         state.failed = FailedVersion(version: version, cause: cause)
     }
@@ -121,10 +118,7 @@ extension Agent {
         switch state.phase {
         case .planning(let version), .staging(let version), .staged(let version):
             guard jobs.current?.version == nil, state.pending?.version != version else { return }
-            state.record(
-                HistoryEvent(
-                    .noted, version: version, detail: "the update was interrupted; the next one goes on from there",
-                    at: host.now()))
+            state.record(HostEvent(.interrupted, version: version, at: host.now()))
         case .idle, .checking, .available, .waiting, .rebooting, .proving, .good, .rolledBack, .unknown: break
         }
     }
@@ -162,8 +156,7 @@ extension Agent {
             if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
             state.addGood(running)
             if isNew {
-                state.record(
-                    HistoryEvent(.proved, version: running, detail: "it has passed its health checks", at: host.now()))
+                state.record(HostEvent(.proved, version: running, at: host.now()))
                 // It goes on to be watched; for what a host was installed with there is nothing to go back to.
                 if isPending, settings.probation > 0 {
                     state.probation = Probation(version: running, bootIdentifier: host.bootIdentifier, boots: 0)

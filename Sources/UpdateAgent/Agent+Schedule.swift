@@ -31,7 +31,7 @@ extension Agent {
         // After a power cut all hosts start at once; they do not all ask at once.
         schedule(after: Self.firstCheck + host.random(min(settings.jitter, Self.firstJitterLimit)))
         while true {
-            waitForNextCheck()
+            waitForNextCheck(log)
             do throws(UpdateAgentFault) {
                 let result = try update(isOperator: false) { _ in }
                 failures = 0
@@ -57,8 +57,9 @@ extension Agent {
     /// Whether the agent answers, and does what it is to do: no look is overdue that no job keeps from being made.
     public var isAlive: Bool {
         guard (try? status()) != nil else { return false }
-        let due = live.withLock { $0.due }
-        return jobs.current != nil || due.map { ContinuousClock.now < $0 + .seconds(900) } ?? true
+        // What a restart waits for has its own time limit.
+        let (due, isPreparing) = live.withLock { ($0.due, $0.restart.isPreparing || $0.restart.doing != nil) }
+        return jobs.current != nil || isPreparing || due.map { ContinuousClock.now < $0 + .seconds(900) } ?? true
     }
 
     private func schedule(after seconds: Int64) {
@@ -69,14 +70,15 @@ extension Agent {
         notify()
     }
 
-    /// Returns when it is time. In between, what other processes of the agent write to the state is passed on.
-    private func waitForNextCheck() {
+    /// Returns when it is time. In between it makes the restart that waits. In between, what other processes of the agent write to the state is passed on.
+    private func waitForNextCheck(_ log: (String) -> Void) {
         // By a clock that nobody sets: a host that gets its time late must not wait for years.
         let due = live.withLock { $0.due }
         var seen = try? store.read()
         while true {
             let left = due.map { max(($0 - .now).components.seconds, 0) }
             if let due, ContinuousClock.now >= due { return }
+            tendRestart(log: log)
             let isProving = if case .proving = seen?.phase { true } else { false }
             let pause = min(isProving ? 2 : 30, left ?? 30)
             sleep(UInt32(max(pause, 1)))

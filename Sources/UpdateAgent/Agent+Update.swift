@@ -26,19 +26,26 @@ extension Agent {
     ) throws(UpdateAgentFault) -> UpdateResult {
         let outcome = try job(.update, isOperators: isOperator, waits: isOperator, hasLeft: hasLeft, progress: progress)
         {
-            job throws(UpdateAgentFault) in .update(try update(job))
+            job throws(UpdateAgentFault) in .update(try prepare(job))
         }
-        guard case .update(let result) = outcome else { throw Self.busy("a check runs already") }
+        guard case .update(var result) = outcome else { throw Self.busy("a check runs already") }
+        if settings.reboot == .immediate, let version = result.version, try store.read().pending?.version == version {
+            try restart(into: version, &result)
+        }
         return result
     }
 
-    private func update(_ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
-        var result = try prepare(job)
-        // Unless it was denied, or the host pinned to another one, in this very moment.
-        if settings.reboot == .immediate, let version = result.version {
-            result.isRebooting = try reboot(onlyInto: version).isRebooting
+    /// The host restarts at once where nothing holds that back, and otherwise by itself later.
+    private func restart(into version: String, _ result: inout UpdateResult) throws(UpdateAgentFault) {
+        do throws(UpdateAgentFault) {
+            // Unless it was denied, or the host pinned to another one, in this very moment.
+            result.isRebooting = try restart(RestartOrder(wanted: version)).isRebooting
+        } catch {
+            switch error.code {
+            case .held, .busy: result.detail += "; \(error.message)"
+            default: throw error
+            }
         }
-        return result
     }
 
     private func prepare(_ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
@@ -75,6 +82,15 @@ extension Agent {
                 outcome: .nothing, version: release.version.description,
                 detail: "\(release.version) is ready and starts with the next reboot", bytesFetched: 0, seconds: 0,
                 isRebooting: false)
+        }
+        if !isOperator, settings.reboot == .immediate, let hold = contract.hold(.download, now: host.now) {
+            let detail = "\(release.version) is not fetched yet: \(hold.text)"
+            try change { state in
+                state.phase = settled(state)
+                state.reason = detail
+            }
+            return UpdateResult(
+                outcome: .nothing, version: nil, detail: detail, bytesFetched: 0, seconds: 0, isRebooting: false)
         }
         return try bring(release, job)
     }
@@ -159,7 +175,7 @@ extension Agent {
             try change { state in
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
                 if !isStopping {
-                    fail(&state, error, version: version, doing: "the update to \(version) did not succeed")
+                    fail(&state, error, version: version, .update)
                 }
                 state.phase = settled(state)
             }
@@ -242,11 +258,7 @@ extension Agent {
         _ version: String, hasFetched: Bool, meter: ProgressMeter
     ) throws(UpdateAgentFault) -> UpdateResult {
         let seconds = meter.seconds
-        let detail =
-            hasFetched
-            ? "\(version) is written to the other slot and starts with the next reboot"
-            : "the other slot holds \(version) already; it starts with the next reboot"
-        var event = HistoryEvent(hasFetched ? .staged : .activated, version: version, detail: detail, at: host.now())
+        var event = HostEvent(hasFetched ? .staged : .activated, version: version, at: host.now())
         event.bytes = meter.fetched
         event.seconds = seconds
         let done = event
@@ -265,37 +277,8 @@ extension Agent {
         }
         if let unwanted { throw unwanted }
         return UpdateResult(
-            outcome: hasFetched ? .staged : .activated, version: version, detail: detail, bytesFetched: meter.fetched,
+            outcome: hasFetched ? .staged : .activated, version: version, detail: done.detail,
+            bytesFetched: meter.fetched,
             seconds: seconds, isRebooting: false)
-    }
-
-    /// Reboots the host.
-    public func reboot() throws(UpdateAgentFault) -> ActionResult { try reboot(onlyInto: nil) }
-
-    /// - Parameter wanted: the version without which the host need not reboot.
-    private func reboot(onlyInto wanted: String?) throws(UpdateAgentFault) -> ActionResult {
-        do throws(UpdateAgentFault) {
-            let next = try decide(.whatIsPossible) { state, _ in
-                let rollback = state.rollback.flatMap { $0.from == running ? $0.target : nil }
-                let target = rollback ?? state.pending?.version ?? running
-                guard wanted == nil || wanted == target else { return String?.none }
-                live.withLock { $0.rebootAsked = (target, .now) }
-                state.phase = settled(state)
-                return target
-            }
-            guard let target = next else {
-                return ActionResult(
-                    "\(wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
-            }
-            try host.reboot()
-            return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
-        } catch {
-            live.withLock { $0.rebootAsked = nil }
-            try change { state in
-                state.phase = settled(state)
-                fail(&state, error, version: running, doing: "the host could not be rebooted")
-            }
-            throw error
-        }
     }
 }

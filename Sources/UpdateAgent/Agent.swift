@@ -15,6 +15,8 @@ public final class Agent: UpdateService {
     struct Live {
         /// The version into which the host was asked to reboot.
         var rebootAsked: (target: String, time: ContinuousClock.Instant)?
+        /// How far a restart is.
+        var restart = LiveRestart()
         /// Whether what a job brings is denied, or the host pinned to another version, since it began.
         var isUnwanted = false
         /// Whether this process is about to end.
@@ -45,6 +47,9 @@ public final class Agent: UpdateService {
     /// Since when this process is there, by a clock that nobody sets.
     let startTime = ContinuousClock.now
     let jobs = JobBoard()
+    let contract: RestartContract
+    /// What the operator's settings were when this process began.
+    let overlay: [UInt8]?
 
     var running: String { host.running.description }
 
@@ -53,15 +58,18 @@ public final class Agent: UpdateService {
     /// - Parameters:
     ///   - settingsProblem: what is wrong with the operator's settings, to be shown.
     ///   - source: nil where the image names no repository.
+    ///   - contract: what may hold a restart back, or gets ready for it.
     ///   - checkpoint: after how many bytes an update notes how far it is.
     public init(
         settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?,
-        checkpoint: Int64 = 8 << 20
+        contract: RestartContract = RestartContract(), checkpoint: Int64 = 8 << 20
     ) {
         self.settings = settings
         self.settingsProblem = settingsProblem
         self.host = host
         self.source = source
+        self.contract = contract
+        overlay = host.overlay()
         self.checkpoint = checkpoint
         store = HostStore(host: host, settings: settings)
     }
@@ -94,7 +102,7 @@ public final class Agent: UpdateService {
             reason: known.reason,
             lastError: known.bootProblem ?? known.lastError ?? known.readProblem ?? settingsProblem,
             repository: settings.mirrors.first.map { WebAddress.redacted($0) },
-            mirrors: settings.mirrors.map { WebAddress.redacted($0) },
+            mirrors: settings.mirrors.map { WebAddress.redacted($0) }, restart: restartStatus(known),
             channel: settings.channel,
             agent: ProgramVersion.current)
     }
@@ -138,9 +146,6 @@ public final class Agent: UpdateService {
             return SlotView(running: running.name, other: other.name, otherVersion: version, otherEntry: entry)
         }
     }
-
-    /// What happened here, oldest first.
-    public func history() throws(UpdateAgentFault) -> [HistoryEvent] { try store.read().history }
 
     // MARK: Observers
 

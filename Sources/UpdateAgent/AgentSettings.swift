@@ -37,6 +37,8 @@ public struct AgentSettings: Sendable, Hashable {
     public var tries: Int
     /// Seconds for which the health checks go on after a new version has passed them.
     public var probation: Int64
+    /// When the host may restart, and what is asked and done before.
+    public var restart = RestartSettings()
     /// What must hold before a boot counts as good.
     public var health: [HealthCheck]
     /// The disk, where it is not the one that the root file system is on.
@@ -134,7 +136,7 @@ public struct AgentSettings: Sendable, Hashable {
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         try cursor.refuseMembers(except: [
             "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
-            "boot_partition", "transfer", "probation_seconds",
+            "boot_partition", "transfer", "probation_seconds", "restart",
         ])
         let format = try cursor.field("format").integer()
         guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
@@ -163,6 +165,7 @@ public struct AgentSettings: Sendable, Hashable {
         try boot.refuseMembers(except: ["tries"])
         tries = try boot.field("tries").integer(in: 1...Self.triesLimit)
         probation = Int64(try cursor.optional("probation_seconds")?.integer(in: 0...86400) ?? 0)
+        if let restart = try cursor.optional("restart") { self.restart = try RestartSettings(parsing: restart) }
         health = []
         for check in try cursor.optional("health")?.elements(atMost: 64) ?? [] {
             health.append(try HealthCheck(parsing: check))

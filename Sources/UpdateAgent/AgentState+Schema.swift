@@ -22,9 +22,15 @@ extension AgentState {
         phase = reader.take("state") { value throws(JSONFault) in try AgentPhase(parsing: value) } ?? .idle
         pinned = reader.take("pinned") { value throws(JSONFault) in try value.string() }
         denied = reader.takeAll("denied") { value throws(JSONFault) in try DeniedVersion(parsing: value) }
-        for event in reader.takeAll("history", { value throws(JSONFault) in try HistoryEvent(parsing: value) }) {
+        for event in reader.takeAll("history", { value throws(JSONFault) in try HostEvent(parsing: value) }) {
             record(event)
         }
+        let numbers = 0...Int(EventJournal.sequenceLimit)
+        lastEvent = reader.take("last_event") { value throws(JSONFault) in Int64(try value.integer(in: numbers)) } ?? 0
+        acknowledgedEvent =
+            reader.take("acknowledged_event") { value throws(JSONFault) in
+                Int64(try value.integer(in: numbers))
+            } ?? 0
         for version in reader.takeAll("good", { value throws(JSONFault) in try value.string() }) { addGood(version) }
         pending = reader.take("pending") { value throws(JSONFault) in try PendingActivation(parsing: value) }
         rollback = reader.take("rollback") { value throws(JSONFault) in try PendingRollback(parsing: value) }
@@ -49,6 +55,11 @@ extension AgentState {
             (try value.field("version").string(), try value.field("count").integer(in: 1...Int(Int32.max)))
         }
         reoffers = Dictionary(offers, uniquingKeysWith: { $1 })
+        prepared = reader.takeAll("prepared") { value throws(JSONFault) in try Preparation(parsing: value) }
+        outage = reader.take("outage") { value throws(JSONFault) in
+            Outage(
+                since: try AgentText.time(value.field("since")), bootIdentifier: try value.field("boot_id").string())
+        }
         reason = reader.take("reason") { value throws(JSONFault) in try value.string() }
         lastError = reader.take("last_error") { value throws(JSONFault) in try value.string() }
         bootProblem = reader.take("boot_problem") { value throws(JSONFault) in try value.string() }
@@ -72,6 +83,8 @@ extension AgentState {
         members["state"] = phase.json
         members["denied"] = elements("denied", denied.map(\.json))
         members["history"] = elements("history", history.map(\.json))
+        if lastEvent > 0 { members["last_event"] = .integer(lastEvent) }
+        if acknowledgedEvent > 0 { members["acknowledged_event"] = .integer(acknowledgedEvent) }
         members["good"] = elements("good", good.map { .string($0) })
         func set(_ key: String, _ value: JSONValue?) { if let value { members[key] = value } }
         set("pinned", pinned.map { .string($0) })
@@ -90,6 +103,12 @@ extension AgentState {
                     "boots": .integer(Int64($0.boots)), "seconds": .integer($0.seconds),
                 ]
             })
+        set(
+            "outage",
+            outage.map { ["since": .string($0.since.description), "boot_id": .string($0.bootIdentifier)] })
+        if !prepared.isEmpty || extraElements["prepared"] != nil {
+            members["prepared"] = elements("prepared", prepared.map(\.json))
+        }
         set("failed_boot", failedBoot.map { .string($0) })
         if !unproved.isEmpty || extraElements["unproved"] != nil {
             members["unproved"] = elements("unproved", unproved.map { .string($0) })

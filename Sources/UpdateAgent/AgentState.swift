@@ -67,6 +67,8 @@ public struct FailedVersion: Sendable, Hashable {
 /// What the agent knows over reboots: `/var/lib/ballast/state.json`.
 public struct AgentState: Sendable, Hashable {
     static let historyLimit = 200
+    /// As many events stand in the state once the journal has all: agents that know no journal show them.
+    static let recentLimit = 50
     static let goodLimit = 32
     static let deniedLimit = 1000
     static let revokedLimit = 1000
@@ -85,8 +87,12 @@ public struct AgentState: Sendable, Hashable {
     public var setbacks: [Setback] = []
     /// How often the publisher has offered a version anew, as the last check saw it.
     public var reoffers: [String: Int] = [:]
-    /// What happened, oldest first, at most 200 events.
-    public var history: [HistoryEvent] = []
+    /// The newest of what happened, oldest first, at most 200 events; ``EventJournal`` has what came before.
+    public var history: [HostEvent] = []
+    /// The number of the newest event.
+    var lastEvent: Int64 = 0
+    /// Up to which event a reporter has taken them.
+    var acknowledgedEvent: Int64 = 0
     /// Versions that have passed their health checks here, the latest last.
     public var good: [String] = []
     /// What the next boot is to try.
@@ -101,6 +107,10 @@ public struct AgentState: Sendable, Hashable {
     public var failedBoot: String?
     /// Versions that such a boot was one of and that have not passed their health checks here since, the latest last.
     public var unproved: [String] = []
+    /// What was done before a restart and has not been undone yet, in the order in which it was done.
+    var prepared: [Preparation] = []
+    /// Since when the host does not answer, and the boot that ended then.
+    var outage: Outage?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.
     public var revoked: [String: String] = [:]
     /// When the repository was last asked with success.
@@ -151,11 +161,7 @@ public struct AgentState: Sendable, Hashable {
             unproved.append(version)
             if unproved.count > Self.goodLimit { unproved.removeFirst(unproved.count - Self.goodLimit) }
         }
-        var event = HistoryEvent(
-            .failed, version: version, detail: "it is not healthy, and stays: no other version would be better",
-            at: host.now())
-        event.cause = cause
-        record(event)
+        record(HostEvent(.unhealthy, version: version, cause: cause, at: host.now()))
     }
 
     /// Keeps the state below what can be read again: sentences as long as one reads them, and as much of the past as there is
@@ -174,7 +180,7 @@ public struct AgentState: Sendable, Hashable {
             setbacks[position].cause = setbacks[position].cause.excerpt(limit: Self.sentenceLimit)
         }
         for position in history.indices {
-            history[position].detail = history[position].detail.excerpt(limit: Self.sentenceLimit)
+            history[position].givenDetail = history[position].givenDetail?.excerpt(limit: Self.sentenceLimit)
             history[position].cause = history[position].cause?.excerpt(limit: Self.sentenceLimit)
         }
         while !history.isEmpty, json.text(inlineDepth: 2).utf8.count > limit {
@@ -183,9 +189,29 @@ public struct AgentState: Sendable, Hashable {
     }
 
     /// Adds to the history, from which the oldest events fall out.
-    mutating func record(_ event: HistoryEvent) {
+    mutating func record(_ event: HostEvent) {
         history.append(event)
         if history.count > Self.historyLimit { history.removeFirst(history.count - Self.historyLimit) }
+    }
+
+    /// Gives a number to each event that has none, and to those that were not there before the boot in which they were noted. What the
+    /// journal has need not stay.
+    ///
+    /// - Parameters:
+    ///   - known: the events as they were before.
+    ///   - journaled: the number of the journal's newest event.
+    mutating func numberEvents(known: [HostEvent], journaled: Int64, bootIdentifier: String) {
+        lastEvent = max(lastEvent, journaled, history.map(\.sequence).max() ?? 0)
+        // An agent that numbers none may have written some.
+        var foreign = known.count { $0.sequence == 0 }
+        for position in history.indices where history[position].sequence == 0 {
+            lastEvent += 1
+            history[position].sequence = lastEvent
+            if foreign > 0 { foreign -= 1 } else { history[position].bootIdentifier = bootIdentifier }
+        }
+        while history.count > Self.recentLimit, let first = history.first, first.sequence <= journaled {
+            history.removeFirst()
+        }
     }
 
     mutating func deny(_ version: String, _ kind: FailureKind, cause: String, at time: UTCTime) {

@@ -17,7 +17,7 @@ public struct HealthRunner: Sendable {
     private static let mostPatience = 600
 
     private let settings: AgentSettings
-    private let host: Host
+    let host: Host
     private let fetcher: any Fetcher
 
     /// The checks of `settings` on `host`; `fetcher` speaks to the network for them.
@@ -31,6 +31,13 @@ public struct HealthRunner: Sendable {
     ///
     /// - Parameter note: called with a line for each check as it ends.
     public func run(note: @escaping @Sendable (String) -> Void) -> HealthReport {
+        run(untilTheyHold: true, note: note)
+    }
+
+    /// Looks at each check once, at all at the same time.
+    func look() -> HealthReport { run(untilTheyHold: false, note: { _ in }) }
+
+    private func run(untilTheyHold: Bool, note: @escaping @Sendable (String) -> Void) -> HealthReport {
         let checks = settings.health
         let results = Results(count: checks.count)
         let patience = host.paths.patience
@@ -39,7 +46,7 @@ public struct HealthRunner: Sendable {
         let queue = DispatchQueue(label: "io.ballast.health", attributes: .concurrent)
         for (position, check) in checks.enumerated() {
             queue.async(group: group) {
-                let outcome = Self.outcome(of: check, patience: patience, fetcher)
+                let outcome = Self.outcome(of: check, patience: patience, isPatient: untilTheyHold, fetcher)
                 results.put(outcome, at: position)
                 note("\(check.name): " + (outcome.problem ?? "holds") + " (\(outcome.seconds) s)")
             }
@@ -59,9 +66,10 @@ public struct HealthRunner: Sendable {
 
     /// - Parameter patience: how many times its time a check may take, up to `mostPatience` seconds more.
     private static func outcome(
-        of check: HealthCheck, patience: Int, _ fetcher: any Fetcher
+        of check: HealthCheck, patience: Int, isPatient: Bool, _ fetcher: any Fetcher
     ) -> HealthReport.Outcome {
-        let limit = min(check.timeout * patience, check.timeout + mostPatience)
+        let longest = min(check.timeout * patience, check.timeout + mostPatience)
+        let limit = isPatient ? longest : min(longest, lookSeconds * patience)
         let start = ContinuousClock.now
         while true {
             let left = limit - Int((ContinuousClock.now - start).components.seconds)
@@ -69,16 +77,17 @@ public struct HealthRunner: Sendable {
                 check.probe)
             let seconds = (ContinuousClock.now - start).components.seconds
             guard let problem else { return HealthReport.Outcome(name: check.name, problem: nil, seconds: seconds) }
-            if seconds >= Int64(limit) {
+            if !isPatient || seconds >= Int64(limit) {
                 return HealthReport.Outcome(
-                    name: check.name, problem: "\(problem.text), after \(limit) s", seconds: seconds,
+                    name: check.name, problem: "\(problem.text), after \(isPatient ? Int64(limit) : seconds) s",
+                    seconds: seconds,
                     isEnvironmental: check.blamesEnvironment || problem.isUndecided)
             }
             usleep(UInt32(pause * 1_000_000))
         }
     }
 
-    private var store: HostStore { HostStore(host: host, settings: settings) }
+    var store: HostStore { HostStore(host: host, settings: settings) }
 
     private var isOnTrial: Bool {
         let facts = try? store.facts()

@@ -27,6 +27,12 @@ public struct Host: Sendable {
     public var countedEntry: @Sendable () -> CountedEntry?
     /// Asks for a reboot and returns.
     public var reboot: @Sendable () throws(UpdateAgentFault) -> Void
+    /// Starts the agent's own service anew, and returns.
+    public var restartAgent: @Sendable () throws(UpdateAgentFault) -> Void
+    /// Runs a oneshot service to its end, within a number of seconds.
+    public var startUnit: @Sendable (_ unit: String, _ seconds: Int) throws(UpdateAgentFault) -> Void
+    /// Who holds a block inhibitor lock on shutdown, each as a sentence.
+    public var inhibitors: @Sendable () -> [String]
     /// The last lines of the journal of the boot that ran the system with this root hash, or of the one that runs for nil.
     public var journal: @Sendable (_ rootHash: String?) -> [UInt8]
     /// What time it is.
@@ -41,6 +47,9 @@ public struct Host: Sendable {
         bootFiles: @escaping @Sendable () throws(BootControlFault) -> any BootFiles,
         countedEntry: @escaping @Sendable () -> CountedEntry?,
         reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
+        restartAgent: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
+        startUnit: @escaping @Sendable (String, Int) throws(UpdateAgentFault) -> Void,
+        inhibitors: @escaping @Sendable () -> [String],
         journal: @escaping @Sendable (String?) -> [UInt8], now: @escaping @Sendable () -> UTCTime,
         random: @escaping @Sendable (Int64) -> Int64
     ) {
@@ -52,6 +61,9 @@ public struct Host: Sendable {
         self.bootFiles = bootFiles
         self.countedEntry = countedEntry
         self.reboot = reboot
+        self.restartAgent = restartAgent
+        self.startUnit = startUnit
+        self.inhibitors = inhibitors
         self.journal = journal
         self.now = now
         self.random = random
@@ -74,6 +86,10 @@ public struct Host: Sendable {
             },
             countedEntry: { EfiVariables(prefix: prefix).countedEntry },
             reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
+            restartAgent: { () throws(UpdateAgentFault) in try SystemCommands.restartAgent() },
+            startUnit: { (unit, seconds) throws(UpdateAgentFault) in
+                try SystemCommands.start(unit, withinSeconds: seconds)
+            }, inhibitors: { SystemCommands.shutdownInhibitors() },
             journal: { SystemCommands.journal(rootHash: $0) }, now: { .now },
             random: { Int64.random(in: 0...max($0, 0)) })
     }
@@ -83,6 +99,9 @@ public struct Host: Sendable {
         if let disk = try? AgentSettings.load(paths).settings.disk { return disk }
         return try RunningSystem(prefix: paths.prefix).disk()
     }
+
+    /// The operator's settings as they are now, or nil where there are none.
+    func overlay() -> [UInt8]? { try? paths.overlay.contents(limit: 1 << 20) }
 
     /// Whether this boot takes one of its entry's tries.
     func isBootCounted() -> Bool { countedEntry() != nil }

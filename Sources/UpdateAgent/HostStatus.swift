@@ -149,6 +149,8 @@ public struct HostStatus: AgentAnswer, Hashable {
     public var repository: String?
     /// The addresses of all that have the same, that one included.
     public var mirrors: [String]
+    /// What waits for a restart, and what holds that back.
+    public var restart: RestartStatus
     /// The channel.
     public var channel: String
     /// The agent's own version.
@@ -165,6 +167,7 @@ public struct HostStatus: AgentAnswer, Hashable {
         }
         if let pinned { parts.append("pinned to \(pinned)") }
         if !denied.isEmpty { parts.append("denied: \(denied.map(\.version).joined(separator: ", "))") }
+        if let hold = restart.hold { parts.append("held back by \(hold.text)") }
         if let reason { parts.append(reason) }
         if let lastError { parts.append("last error: \(lastError)") }
         if let nextCheck { parts.append("next check at \(nextCheck)") }
@@ -182,7 +185,7 @@ public struct HostStatus: AgentAnswer, Hashable {
             "setbacks": .array(setbacks.map(\.json)),
             "last_check": time(lastCheck), "next_check": time(nextCheck), "reason": text(reason),
             "last_error": text(lastError), "repository": text(repository),
-            "mirrors": .array(mirrors.map { .string($0) }), "channel": .string(channel),
+            "mirrors": .array(mirrors.map { .string($0) }), "restart": restart.json, "channel": .string(channel),
             "agent": .string(agent),
         ]
     }

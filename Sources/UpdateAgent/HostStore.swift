@@ -21,7 +21,7 @@ struct HostStore: Sendable {
     let tries: Int
 
     init(host: Host, settings: AgentSettings) {
-        file = StateFile(directory: host.paths.state, now: host.now)
+        file = StateFile(directory: host.paths.state, bootIdentifier: host.bootIdentifier, now: host.now)
         self.host = host
         product = settings.product
         tries = settings.tries
@@ -36,6 +36,9 @@ struct HostStore: Sendable {
     ) throws(UpdateAgentFault) -> Result {
         try file.change(body)
     }
+
+    /// What happened here, oldest first.
+    func events() throws(UpdateAgentFault) -> [HostEvent] { try file.events() }
 
     func entries() throws(BootControlFault) -> BootEntries { BootEntries(try host.bootFiles(), product: product) }
 

@@ -175,7 +175,7 @@ public final class MirroredRepository: BlobSource {
     private static func isMirrors(_ fault: UpdateAgentFault) -> Bool {
         switch fault.code {
         case .transfer, .mismatch, .untrusted, .expired, .rolledBack: true
-        case .busy, .denied, .pinned, .notFound, .noSpace, .nothingGood, .notPermitted, .invalid, .unconfigured,
+        case .busy, .denied, .pinned, .held, .notFound, .noSpace, .nothingGood, .notPermitted, .invalid, .unconfigured,
             .unsupported, .storage, .state, .system:
             false
         }

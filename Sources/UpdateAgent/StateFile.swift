@@ -10,10 +10,14 @@ struct StateFile: Sendable {
 
     private let directory: FilePath
     private let now: @Sendable () -> UTCTime
+    private let bootIdentifier: String
+    private let journal: EventJournal
 
-    init(directory: FilePath, now: @escaping @Sendable () -> UTCTime) {
+    init(directory: FilePath, bootIdentifier: String, now: @escaping @Sendable () -> UTCTime) {
         self.directory = directory
+        self.bootIdentifier = bootIdentifier
         self.now = now
+        journal = EventJournal(directory: directory)
     }
 
     private var path: FilePath { directory.appending("state.json") }
@@ -24,6 +28,15 @@ struct StateFile: Sendable {
     /// somebody else changes it.
     func read() throws(UpdateAgentFault) -> AgentState {
         try attempt { () throws(FileIOFault) in try load().state }
+    }
+
+    /// What happened here, oldest first: the journal's events, and those that only the state has.
+    func events() throws(UpdateAgentFault) -> [HostEvent] {
+        // The state first: what moves from it to the journal meanwhile is then in both.
+        let recent = try read().history
+        guard let journaled = try? journal.events() else { return recent }
+        let last = journaled.last?.sequence ?? 0
+        return journaled + recent.filter { $0.sequence > last || $0.sequence == 0 }
     }
 
     /// Lets `body` change the state, and returns when the outcome is on the medium. Where it throws, nothing is changed. Neither it nor
@@ -44,6 +57,10 @@ struct StateFile: Sendable {
         defer { _ = lock }
         var state = known
         let result = try body(&state)
+        if state.history != known.history || state.history.contains(where: { $0.sequence == 0 }) || isDamaged {
+            state.numberEvents(
+                known: known.history, journaled: (try? journal.lastSequence()) ?? 0, bootIdentifier: bootIdentifier)
+        }
         if state != known || isDamaged { state.fit(Self.byteLimit) }
         try attempt { () throws(FileIOFault) in
             // First, for it only counts where the other one is lost.
@@ -55,6 +72,8 @@ struct StateFile: Sendable {
                 try path.replaceContents(with: state.json.text(inlineDepth: 2))
             }
         }
+        // What cannot be added now, as on a full disk, is the next time: the state has it.
+        if state != known { try? journal.append(state.history) }
         try after(known, state)
         return result
     }
@@ -95,11 +114,8 @@ struct StateFile: Sendable {
     private func damaged(_ problem: String) -> AgentState {
         var state = decided()
         let kept = state.pinned != nil || !state.denied.isEmpty ? "; its pin and denials are kept" : ""
-        var event = HistoryEvent(
-            .noted, version: "", detail: "the agent's state was damaged and is in \(aside)\(kept)", at: now())
-        event.cause = problem
-        state.record(event)
-        state.lastError = "\(event.detail): \(problem)"
+        state.record(HostEvent(.stateDamaged, version: "", cause: problem, at: now()))
+        state.lastError = "the agent's state was damaged and is in \(aside)\(kept): \(problem)"
         return state
     }
 

@@ -1,7 +1,8 @@
 import Command
 import Fault
+import JSON
 
-/// The programs of the host that the agent uses: systemctl and journalctl.
+/// The programs of the host that the agent uses: systemctl, busctl and journalctl.
 enum SystemCommands {
     private static let patience = 60
     static let journalLines = 400
@@ -11,14 +12,80 @@ enum SystemCommands {
 
     static func reboot() throws(UpdateAgentFault) {
         do throws(CommandFault) {
-            guard let outcome = try Command("systemctl", ["reboot"]).outcome(withinSeconds: patience),
-                outcome.status == 0
-            else {
+            // Who may hold a restart back has been asked, or must not be: a version that is not healthy is left at once. systemd from
+            // 257 on refuses root, too, while somebody holds a lock.
+            let command = Command("systemctl", ["--check-inhibitors=no", "reboot"])
+            guard let outcome = try command.outcome(withinSeconds: patience), outcome.status == 0 else {
                 throw CommandFault(.failed, "'systemctl reboot' did not succeed")
             }
         } catch {
             throw UpdateAgentFault(.system, "the host cannot be rebooted", cause: error)
         }
+    }
+
+    /// Starts the agent itself anew, once it has let go of the caller.
+    static func restartAgent() throws(UpdateAgentFault) {
+        let outcome = try systemctl(["--no-block", "restart", "ballastd.service"], withinSeconds: patience)
+        guard outcome?.status == 0 else {
+            throw UpdateAgentFault(.system, "the agent cannot be started anew: 'systemctl restart' did not succeed")
+        }
+    }
+
+    /// Runs a oneshot service to its end.
+    ///
+    /// - Throws: `system` where it fails, or where it is stopped since its time is over.
+    static func start(_ unit: String, withinSeconds seconds: Int) throws(UpdateAgentFault) {
+        let remedy = "'journalctl -u \(unit)' says more"
+        // One that is still active from another time would be taken for one that has run now.
+        _ = try systemctl(["stop", "--", unit], withinSeconds: patience)
+        guard let outcome = try systemctl(["start", "--", unit], withinSeconds: seconds) else {
+            _ = try systemctl(["stop", "--no-block", "--", unit], withinSeconds: patience)
+            throw UpdateAgentFault(.system, "\(unit) did not end within \(seconds) s", remedy: remedy)
+        }
+        guard outcome.status == 0 else {
+            let said = outcome.errorText.split(separator: "\n").first.map { ": \($0.excerpt(limit: 200))" } ?? ""
+            throw UpdateAgentFault(.system, "\(unit) failed\(said)", remedy: remedy)
+        }
+    }
+
+    private static func systemctl(
+        _ arguments: [String], withinSeconds seconds: Int
+    ) throws(UpdateAgentFault) -> Command.Outcome? {
+        do throws(CommandFault) { return try Command("systemctl", arguments).outcome(withinSeconds: seconds) } catch {
+            throw UpdateAgentFault(.system, "systemd cannot be asked", cause: error)
+        }
+    }
+
+    /// Who holds a block inhibitor lock on shutdown, by logind's ListInhibitors: what, who, why, mode, user, process of each. A host
+    /// without logind has none.
+    static func shutdownInhibitors() -> [String] {
+        let command = Command(
+            "busctl",
+            [
+                "--json=short", "call", "org.freedesktop.login1", "/org/freedesktop/login1",
+                "org.freedesktop.login1.Manager", "ListInhibitors",
+            ])
+        guard let outcome = try? command.outcome(withinSeconds: patience), outcome.status == 0,
+            let cursor = try? JSONCursor(parsing: outcome.output, source: "busctl")
+        else { return [] }
+        return (try? inhibitors(cursor)) ?? []
+    }
+
+    static func inhibitors(_ cursor: JSONCursor) throws(JSONFault) -> [String] {
+        var holders: [String] = []
+        for result in try cursor.field("data").elements(atMost: 16) {
+            for entry in try result.elements(atMost: 10_000) {
+                let values = try entry.elements(atMost: 16)
+                guard values.count >= 6 else { throw entry.unexpected("expected six values") }
+                let what = try values[0].string().split(separator: ":")
+                guard what.contains("shutdown"), try values[3].string() == "block" else { continue }
+                let why = try values[2].string()
+                holders.append(
+                    "\(try values[1].string().excerpt(limit: 100)), process \(try values[5].integer()): "
+                        + (why.isEmpty ? "no reason given" : why.excerpt(limit: 200)))
+            }
+        }
+        return holders
     }
 
     /// The last lines of a boot's journal: of this one, or of the latest one whose kernel was given `rootHash`.

@@ -8,6 +8,8 @@ public enum UpdateAgentFaultCode: String, FaultCode {
     case denied
     /// The host is pinned to another version.
     case pinned
+    /// A restart is held back; the message names the step.
+    case held
     /// There is no such version, slot or file.
     case notFound = "not-found"
     /// The repository's signatures or digests do not hold.

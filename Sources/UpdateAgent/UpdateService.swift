@@ -35,14 +35,20 @@ public protocol UpdateService: Sendable {
         hasLeft: @escaping @Sendable () -> Bool, progress: @escaping @Sendable (UpdateProgress) -> Void
     ) throws(UpdateAgentFault) -> UpdateResult
 
-    /// Reboots the host.
-    func reboot() throws(UpdateAgentFault) -> ActionResult
+    /// Reboots the host, when it has got ready for that.
+    ///
+    /// - Parameter force: whether windows, inhibitors, gates and drains are passed over.
+    /// - Throws: `held` where one of them holds the restart back, or a drain does not succeed; `busy` while another restart is being
+    ///   got ready for.
+    func reboot(force: Bool) throws(UpdateAgentFault) -> ActionResult
 
     /// Makes the next boot that of the other slot's version, and denies the one that runs.
     ///
-    /// - Parameter reboot: whether to reboot at once.
+    /// - Parameters:
+    ///   - reboot: whether to reboot then, as ``reboot(force:)`` does.
+    ///   - force: whether what holds a restart back is passed over.
     /// - Throws: `nothingGood` where the other slot holds no version that was good here; the message says what it holds.
-    func rollback(reboot: Bool) throws(UpdateAgentFault) -> ActionResult
+    func rollback(reboot: Bool, force: Bool) throws(UpdateAgentFault) -> ActionResult
 
     /// Takes no other version than `version` from now on.
     func pin(_ version: String) throws(UpdateAgentFault) -> ActionResult
@@ -57,7 +63,15 @@ public protocol UpdateService: Sendable {
     func allow(_ version: String) throws(UpdateAgentFault) -> ActionResult
 
     /// What happened here, oldest first.
-    func history() throws(UpdateAgentFault) -> [HistoryEvent]
+    func history() throws(UpdateAgentFault) -> [HostEvent]
+
+    /// The events after number `after`, or after those that a reporter has taken, oldest first, at most `limit`.
+    func events(after: Int64?, limit: Int?) throws(UpdateAgentFault) -> EventPage
+
+    /// Notes that a reporter has taken all events up to and with number `sequence`.
+    ///
+    /// - Throws: `invalid` where there is no such event yet.
+    func acknowledgeEvents(upTo sequence: Int64) throws(UpdateAgentFault) -> ActionResult
 
     /// What `version` has left here of its last boot, when it did not prove itself.
     ///

@@ -20,7 +20,7 @@ struct Ballastctl: ParsableCommand {
               2  the command line is not valid
               3  the caller may not do this
               4  another job runs, and its end was not waited for, or did not come within --busy-timeout
-              5  refused: the version is denied or unknown, or there is nothing good to go back to
+              5  refused: the version is denied or unknown, there is nothing good to go back to, or a restart is held back
               6  ballastd does not run, or went away
 
             With --format json the answer is one JSON document a line on standard output, a failure too, as \
@@ -33,9 +33,7 @@ struct Ballastctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, CheckCommand.self, UpdateCommand.self, RebootCommand.self, RollbackCommand.self,
             PinCommand.self, UnpinCommand.self, DenyCommand.self, AllowCommand.self, HistoryCommand.self,
-            LogsCommand.self,
-            DoctorCommand.self,
-            WatchCommand.self, VersionCommand.self,
+            EventsCommand.self, LogsCommand.self, DoctorCommand.self, WatchCommand.self, VersionCommand.self,
         ])
 
     static func main() {
@@ -86,7 +84,7 @@ struct CommandFailure: Error {
         switch fault.code {
         case .notPermitted: 3
         case .busy: 4
-        case .denied, .notFound, .nothingGood: 5
+        case .denied, .held, .notFound, .nothingGood: 5
         case .notRunning, .disconnected: 6
         case .untrusted, .expired, .transfer, .noSpace, .invalid, .failed, .unsupported, .malformed, .socket: 1
         }

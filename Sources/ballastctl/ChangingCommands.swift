@@ -29,13 +29,20 @@ struct RebootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reboot", abstract: "Reboot the host, into the version that waits if there is one.",
         discussion: """
+            Restart windows, inhibitors of systemd and the image's gates are asked first, and its drains are run; what holds the \
+            restart back is named, with exit status 5. With --force nothing is asked, and nothing drained.
+
             Example:
               ballastctl reboot
+              ballastctl reboot --force
             """.flowing)
+
+    @Flag(help: "Pass over windows, inhibitors, gates and drains.")
+    var force = false
 
     @OptionGroup var options: ControlOptions
 
-    func run() throws { try options.call("Reboot", text: Report.action) }
+    func run() throws { try options.call("Reboot", ["force": .bool(force)], text: Report.action) }
 }
 
 /// `ballastctl rollback`.
@@ -44,18 +51,25 @@ struct RollbackCommand: ParsableCommand {
         commandName: "rollback", abstract: "Go back to the other slot's version, and deny the one that runs.",
         discussion: """
             The other slot has to hold a version that was good on this host. The version that runs is denied here until \
-            'ballastctl allow' takes that back, so that no check brings it again. Without --reboot the next boot goes back.
+            'ballastctl allow' takes that back, so that no check brings it again. Without --reboot the next boot goes back; with it \
+            the host restarts as 'ballastctl reboot' does, which --force makes at once.
 
             Example:
               ballastctl rollback --reboot
             """.flowing)
 
-    @Flag(help: "Reboot at once.")
+    @Flag(help: "Reboot then.")
     var reboot = false
+
+    @Flag(help: "Reboot, passing over windows, inhibitors, gates and drains.")
+    var force = false
 
     @OptionGroup var options: ControlOptions
 
-    func run() throws { try options.call("Rollback", ["reboot": .bool(reboot)], text: Report.action) }
+    func run() throws {
+        let parameters: JSONValue = ["reboot": .bool(reboot || force), "force": .bool(force)]
+        try options.call("Rollback", parameters, text: Report.action)
+    }
 }
 
 /// `ballastctl pin`.

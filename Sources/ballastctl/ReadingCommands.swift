@@ -61,6 +61,43 @@ struct HistoryCommand: ParsableCommand {
     }
 }
 
+/// `ballastctl events`.
+struct EventsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "events", abstract: "Show the events that no reporter has taken yet, or take them.",
+        discussion: """
+            For programs that pass on what happens on a host. Each event has a number; with --acknowledge, all up to that number \
+            are not shown again. A host keeps about the last 2000 events; how many are gone before they were taken is 'missed' in \
+            the document that --format json prints.
+
+            Example:
+              ballastctl events --format json | jq -c '.events[]'
+              ballastctl events --acknowledge 17
+            """.flowing)
+
+    @Option(help: ArgumentHelp("The events after this one, whether they were taken or not.", valueName: "number"))
+    var after: UInt32?
+
+    @Option(help: ArgumentHelp("Note that all events up to this one are taken.", valueName: "number"))
+    var acknowledge: UInt32?
+
+    @OptionGroup var options: ControlOptions
+
+    func validate() throws {
+        if after != nil, acknowledge != nil { throw ValidationError("give either --after or --acknowledge") }
+    }
+
+    func run() throws {
+        if let acknowledge {
+            return try options.call(
+                "AcknowledgeEvents", ["sequence": .integer(Int64(acknowledge))], timeout: .seconds(60),
+                text: Report.action)
+        }
+        let after: JSONValue = after.map { .integer(Int64($0)) } ?? .null
+        try options.call("Events", ["after": after], timeout: .seconds(60), text: Report.events)
+    }
+}
+
 /// `ballastctl logs`.
 struct LogsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

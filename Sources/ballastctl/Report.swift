@@ -83,12 +83,32 @@ enum Report {
         return "\(name): \(version), \(meaning)"
     }
 
+    /// What waits for a restart and what holds it back; nil where nothing does.
+    private static func restart(_ restart: JSONValue?) -> String? {
+        var parts: [String] = []
+        switch text(restart?["kind"]) {
+        case "units": parts.append("of " + elements(restart?["units"]).compactMap { text($0) }.joined(separator: ", "))
+        case "full": parts.append("of the machine, into \(text(restart?["version"]) ?? "the version that waits")")
+        default: break
+        }
+        if let hold = restart?["held_by"], hold != .null {
+            let kind = text(hold["kind"]) ?? "step"
+            let label = kind == "window" ? "the restart window" : "\(kind) '\(text(hold["name"]) ?? "?")'"
+            parts.append("held back by \(label): \(text(hold["reason"]) ?? "")")
+        }
+        if let doing = text(restart?["doing"]) { parts.append("now: \(doing)") }
+        let drained = elements(restart?["drained"]).compactMap { text($0) }
+        if !drained.isEmpty { parts.append("drained: \(drained.joined(separator: ", "))") }
+        return parts.isEmpty ? nil : parts.joined(separator: "; ")
+    }
+
     /// The whole status.
     static func status(_ status: JSONValue) -> String {
         var rows: [(String, String)] = []
         var state = state(status["state"])
         if let progress = progress(status["progress"]) { state += ", \(progress)" }
         rows.append(("state", state))
+        if let restart = restart(status["restart"]) { rows.append(("restart", restart)) }
         if let reason = text(status["reason"]) { rows.append(("because", reason)) }
         if let slot = status["other_slot"], slot != .null { rows.append(("other slot", otherSlot(slot))) }
         rows.append(("pinned", text(status["pinned"]).map { "to \($0)" } ?? "no"))
@@ -186,6 +206,16 @@ enum Report {
     /// What came of a change.
     static func action(_ answer: JSONValue) -> String { text(answer["detail"]) ?? "done" }
 
+    /// Events that nobody has taken yet.
+    static func events(_ answer: JSONValue) -> String {
+        let events = elements(answer["events"])
+        guard let last = events.last else { return "no event that was not taken" }
+        let missed = integer(answer["missed"]) ?? 0
+        let gone = missed > 0 ? "\(missed) events are gone\n" : ""
+        let number = text(last["sequence"]).map { "\n'ballastctl events --acknowledge \($0)' takes them" } ?? ""
+        return gone + history(.array(events)) + number
+    }
+
     /// The events as a table, each cause below its line.
     static func history(_ events: JSONValue) -> String {
         let events = elements(events)
@@ -210,7 +240,6 @@ enum Report {
             lines.append(line(row))
             let indent = String(repeating: " ", count: widths.dropLast().reduce(0) { $0 + $1 + 2 })
             if let cause = text(event["cause"]) { lines.append("\(indent)cause: \(cause)") }
-            if let log = text(event["log"]) { lines.append("\(indent)log: \(log)") }
         }
         return lines.joined(separator: "\n")
     }

@@ -18,19 +18,21 @@ struct AgentControl: ControlHandler {
         case .status: try agent.status().json
         case .check(let waits): try agent.check(waits: waits, hasLeft: hasLeft).json
         case .update: try agent.update(hasLeft: hasLeft) { progress($0.json) }.json
-        case .reboot: try agent.reboot().json
-        case .rollback(let reboot): try agent.rollback(reboot: reboot).json
+        case .reboot(let force): try agent.reboot(force: force).json
+        case .rollback(let reboot, let force): try agent.rollback(reboot: reboot, force: force).json
         case .pin(let version): try agent.pin(version).json
         case .unpin: try agent.unpin().json
         case .deny(let version, let reason): try agent.deny(version, reason: reason).json
         case .allow(let version): try agent.allow(version).json
         case .history(_, let since): .array(try history(since: since).map(\.json))
+        case .events(let after, let limit): try agent.events(after: after, limit: limit).json
+        case .acknowledgeEvents(let sequence): try agent.acknowledgeEvents(upTo: sequence).json
         case .logs(let version): try agent.logs(version).json
         case .doctor: .array(agent.doctor().map(\.json))
         }
     }
 
-    private func history(since text: String?) throws -> [HistoryEvent] {
+    private func history(since text: String?) throws -> [HostEvent] {
         let events = try agent.history()
         guard let text else { return events }
         guard let since = UTCTime(text) ?? Self.seconds(text).map({ UTCTime.now.adding(seconds: -$0) }) else {

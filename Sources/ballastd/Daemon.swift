@@ -18,6 +18,7 @@ enum Daemon {
           serve     keeps the host up to date and answers ballastctl
           health    runs the health checks of this boot; exit status 0 when all hold. In a boot that is
                     on trial a failure keeps its report and reboots the host; later it only says so
+          look      looks once at the health checks, and notes when they hold: before a restart
           failed    says that this boot is not complete, and does as 'health' does after a failure
           settings  reads the settings, and says what is wrong with them
           good      notes that this boot has passed its health checks
@@ -56,6 +57,10 @@ enum Daemon {
             switch verb {
             case "serve": try serve(prefix)
             case "health": return try health(prefix)
+            case "look":
+                let (settings, _, host) = try parts(prefix)
+                let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
+                StandardStreams.print(try runner.noteLastAnswer())
             case "failed": StandardStreams.report(try failed(prefix))
             case "settings":
                 guard let problem = try AgentSettings.load(HostPaths(prefix: prefix)).problem else { return 0 }
@@ -107,7 +112,8 @@ enum Daemon {
         let (settings, problem, host) = try parts(prefix)
         let source =
             settings.mirrors.isEmpty ? nil : MirroredRepository(settings, host: host, fetcher: fetcher(host.paths))
-        return Agent(settings: settings, settingsProblem: problem, host: host, source: source)
+        let contract = RestartContract(settings.restart, host: host, fetcher: fetcher(host.paths))
+        return Agent(settings: settings, settingsProblem: problem, host: host, source: source, contract: contract)
     }
 
     private static func fetcher(_ paths: HostPaths) -> any Fetcher { WorkerFetcher(socket: paths.fetchSocket) }
@@ -208,7 +214,13 @@ enum Daemon {
         let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
         let report = runner.run { StandardStreams.print($0) }
         StandardStreams.print(report.text)
-        if report.hasPassed { return 0 }
+        if report.hasPassed {
+            // Where it cannot be noted, the host is as healthy.
+            do throws(UpdateAgentFault) { try runner.noteFirstAnswer() } catch {
+                StandardStreams.report("ballastd: \(error)")
+            }
+            return 0
+        }
         StandardStreams.report(try runner.handleFailure(report))
         return 1
     }

@@ -60,9 +60,9 @@ struct BallastctlTests {
                 "1.1.0 is available (100.0 MiB): newest of the channel\n  New kernel.\n"
             ),
             (["update"], .update, "1.1.0 is in slot b and boots next (100.0 MiB fetched, 12 s)\n"),
-            (["reboot"], .reboot, "rebooting\n"),
-            (["rollback"], .rollback(reboot: false), "back to 1.0.0\n"),
-            (["rollback", "--reboot"], .rollback(reboot: true), "back to 1.0.0, rebooting\n"),
+            (["reboot"], .reboot(force: false), "rebooting\n"),
+            (["rollback"], .rollback(reboot: false, force: false), "back to 1.0.0\n"),
+            (["rollback", "--reboot"], .rollback(reboot: true, force: false), "back to 1.0.0, rebooting\n"),
             (["pin", "1.0.0"], .pin(version: "1.0.0"), "pinned to 1.0.0\n"),
             (["unpin"], .unpin, "not pinned any more\n"),
             (["deny", "1.2.0"], .deny(version: "1.2.0", reason: nil), "1.2.0 is denied: no reason\n"),

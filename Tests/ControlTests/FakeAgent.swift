@@ -95,6 +95,8 @@ final class FakeAgent: ControlHandler {
         switch method {
         case .status: return status
         case .history: return .array(events)
+        case .events: return ["events": .array(events), "acknowledged": 3, "missed": 0]
+        case .acknowledgeEvents(let sequence): return action("events up to \(sequence) are taken")
         case .logs(let version):
             return [
                 "version": .string(version),
@@ -121,7 +123,7 @@ final class FakeAgent: ControlHandler {
                 "bytes_fetched": 104_857_600, "seconds": 12, "rebooting": false,
             ]
         case .reboot: return action("rebooting")
-        case .rollback(let reboot): return action("back to 1.0.0\(reboot ? ", rebooting" : "")", "1.0.0")
+        case .rollback(let reboot, _): return action("back to 1.0.0\(reboot ? ", rebooting" : "")", "1.0.0")
         case .pin(let version): return action("pinned to \(version)", version)
         case .unpin: return action("not pinned any more")
         case .deny(let version, let reason): return action("\(version) is denied: \(reason ?? "no reason")", version)

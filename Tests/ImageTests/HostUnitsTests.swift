@@ -43,7 +43,8 @@ struct HostUnitsTests {
         "systemd finds the services no more exposed than they have to be",
         arguments: [
             ("ballastd.service", 2.5), ("ballast-fetch@x.service", 1.5), ("ballast-health.service", 4.0),
-            ("ballast-good.service", 4.0), ("ballast-failed.service", 4.0), ("ballast-probation.service", 4.0),
+            ("ballast-good.service", 4.0), ("ballast-failed.service", 4.0), ("ballast-look.service", 4.0),
+            ("ballast-probation.service", 4.0),
         ])
     func exposure(unit: String, limit: Double) async throws {
         let directory = try TemporaryDirectory()

@@ -53,7 +53,7 @@ struct ChangedMindTests {
         _ = try agent.pin("1.0")
         #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(try agent.status().phase == .idle)
-        #expect(try agent.history().suffix(2).map(\.kind) == [.noted, .pinned])
+        #expect(try agent.history().suffix(2).map(\.kind) == [.withdrawn, .pinned])
         #expect(try agent.update { _ in }.outcome == .nothing)
         #expect(try host.boot() == "1.0")
         _ = try agent.unpin()
@@ -71,7 +71,9 @@ struct ChangedMindTests {
         let refusals = Mutex<[String]>([])
         host.source.faults.withLock { faults in
             faults.onPiece = {
-                do { _ = try agent.rollback(reboot: false) } catch { refusals.withLock { $0.append("\(error)") } }
+                do { _ = try agent.rollback(reboot: false, force: false) } catch {
+                    refusals.withLock { $0.append("\(error)") }
+                }
                 _ = try? agent.deny("1.1", reason: "it takes too long")
             }
         }
@@ -111,7 +113,7 @@ struct ChangedMindTests {
     func goodBeforeReconcile() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         #expect(try host.boot() == "1.1")
         let first = try host.agent()
@@ -120,7 +122,7 @@ struct ChangedMindTests {
         #expect(try first.status().denied.map(\.version) == ["1.0"])
         let second = try host.agent()
         try second.reconcile()
-        #expect(try second.history().count { $0.kind == .rolledBack } == 1)
+        #expect(try second.history().count { $0.kind == .rollbackFailed } == 1)
         #expect(try second.status().phase == .rolledBack(version: "1.0", cause: "it did not prove itself"))
         #expect(try host.boot() == "1.1")
     }
@@ -133,7 +135,7 @@ struct ChangedMindTests {
         #expect(try host.boot() == "1.1")
         let agent = try host.agent()
         try agent.reconcile()
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         #expect(try host.boot() == "1.1")
         let back = try host.agent()
@@ -148,7 +150,7 @@ struct ChangedMindTests {
     func revokedTarget() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         let waiting = try agent.update(isOperator: false) { _ in }
         #expect(waiting.outcome == .nothing)
         #expect(waiting.detail == "the host goes back to 1.0 with the next reboot")
@@ -164,7 +166,7 @@ struct ChangedMindTests {
     func revokedTargetAfterCut() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         let bad = [try ImageVersion("1.0")]
         try await repository.publish(try TestImage(version: "0.9", blocks: 8)) { $0.revokes = bad }
         // The state is as it was before, and has the revocation.

@@ -95,11 +95,13 @@ struct AgentFilesTests {
         try path.appending("state.json").replaceContents(with: text)
         let agent = try host.agent()
         try agent.reconcile()
-        let event = try #require(try agent.history().first)
-        #expect(event.detail.hasPrefix("the agent's state was damaged and is in "))
-        #expect(event.detail.hasSuffix("/state.json.damaged; its pin and denials are kept"))
+        #expect(try agent.history().map(\.kind) == [.pinned, .denied, .stateDamaged])
+        let event = try #require(try agent.history().last)
+        let cause = try #require(event.cause)
         let status = try agent.status()
-        #expect(status.lastError?.hasPrefix(event.detail) == true)
+        let error = try #require(status.lastError)
+        #expect(error.hasPrefix("the agent's state was damaged and is in "))
+        #expect(error.hasSuffix("/state.json.damaged; its pin and denials are kept: \(cause)"))
         #expect(status.pinned == "1.1")
         #expect(status.denied.map(\.version) == ["1.2"])
         #expect(status.denied.map(\.cause) == ["it is bad"])
@@ -214,6 +216,8 @@ struct AgentFilesTests {
             case .object(let known)? = before.removeValue(forKey: "pending")
         else { throw UpdateAgentFault(.invalid, "nothing is pending") }
         #expect(known.merging(["missed_boots": 0]) { $1 } == pending)
+        // Both events are numbered now.
+        #expect(after.removeValue(forKey: "last_event") == 2)
         #expect(after == before)
     }
 
@@ -239,19 +243,18 @@ struct AgentFilesTests {
         #expect(!path.appending("state.json.damaged").exists)
     }
 
-    @Test("state survives a restart as it was, and its history does not grow without end")
+    @Test("state survives a restart as it was")
     func roundTrip() async throws {
         let directory = try TemporaryDirectory()
         let (host, _) = try await UpdateTests.prepare(in: directory.path)
         let agent = try host.agent()
-        for number in 0..<150 {
+        for number in 0..<5 {
             _ = try agent.deny("2.\(number)", reason: "number \(number)\n\"quoted\"")
             _ = try agent.allow("2.\(number)")
         }
         _ = try agent.pin("3.0")
         _ = try agent.deny("9", reason: nil)
         let again = try host.agent()
-        #expect(try again.history().count == 200)
         #expect(try again.history() == agent.history())
         #expect(try again.status() == agent.status())
         #expect(try again.status().pinned == "3.0")

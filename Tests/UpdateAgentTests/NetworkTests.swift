@@ -206,7 +206,7 @@ struct NetworkTests {
         }
         // The index drips already.
         while agent.phase != "planning" { usleep(10_000) }
-        let rollback = try #require(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false) }
+        let rollback = try #require(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false, force: false) }
         #expect(rollback.code == .nothingGood)
         _ = try agent.deny("1.7", reason: "not this one")
         #expect(try agent.status().denied.map(\.version) == ["1.7"])

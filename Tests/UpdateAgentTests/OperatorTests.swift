@@ -26,7 +26,7 @@ struct OperatorTests {
     func rollbackOverRestart() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         try await repository.publish(try UpdateTests.newest.get())
         let again = try host.agent()
         try again.reconcile()
@@ -49,7 +49,7 @@ struct OperatorTests {
     func rollbackCut() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
         // The state is durable, and what came after it is not.
         try host.removeFirstEntry()
@@ -64,7 +64,7 @@ struct OperatorTests {
     func rollbackFails() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         // While it is on trial, the other slot is the way back.
         let trial = try host.agent()
@@ -85,7 +85,7 @@ struct OperatorTests {
     /// A host that went back to 1.0, and has 1.1 in the other slot, allowed again.
     private func backed(in directory: FilePath) async throws -> (TestHost, Agent) {
         let (host, _, agent) = try await updated(in: directory)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         try host.boot()
         let back = try host.prove()
         _ = try back.allow("1.1")
@@ -97,7 +97,7 @@ struct OperatorTests {
     func forwardRollbackFails() async throws {
         let directory = try TemporaryDirectory()
         let (host, back) = try await backed(in: directory.path)
-        #expect(try back.rollback(reboot: false).version == "1.1")
+        #expect(try back.rollback(reboot: false, force: false).version == "1.1")
         for _ in 0..<3 { #expect(try host.boot() == "1.1") }
         #expect(try host.boot() == "1.0")
         let again = try host.agent()
@@ -111,11 +111,11 @@ struct OperatorTests {
     func forwardRollbackRevoked() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         try host.boot()
         let back = try host.prove()
         _ = try back.allow("1.1")
-        _ = try back.rollback(reboot: false)
+        _ = try back.rollback(reboot: false, force: false)
         let newer = [try ImageVersion("1.1")]
         try await repository.publish(try UpdateTests.newest.get()) { $0.revokes = newer }
         #expect(try back.check().available == "1.2")
@@ -127,7 +127,7 @@ struct OperatorTests {
     func lastResort() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for tries in 1...3 {
             #expect(try host.boot() == "1.0")
             #expect(try host.failHealth().hasPrefix("rebooting"))
@@ -144,7 +144,7 @@ struct OperatorTests {
         let (host, repository) = try await UpdateTests.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
         #expect(try host.boot() == "1.1")
-        _ = try host.agent().rollback(reboot: false)
+        _ = try host.agent().rollback(reboot: false, force: false)
         for _ in 0..<3 {
             #expect(try host.boot() == "1.0")
             #expect(try host.failHealth().hasPrefix("rebooting"))
@@ -173,7 +173,7 @@ struct OperatorTests {
         #expect(try agent.status().phase == .waiting(version: version, reason: "it starts with the next reboot"))
         #expect(try agent.update { _ in }.detail == "\(version) is ready and starts with the next reboot")
         let history = try agent.history()
-        #expect(history.contains { $0.kind == .failed && $0.version == running })
+        #expect(history.contains { $0.kind == .unhealthy && $0.version == running })
         #expect(!history.contains { $0.kind == .proved && $0.version == running })
     }
 
@@ -183,7 +183,7 @@ struct OperatorTests {
         let (host, repository) = try await UpdateTests.prepare(in: directory.path)
         _ = try host.agent().update { _ in }
         #expect(try host.boot() == "1.1")
-        _ = try host.agent().rollback(reboot: false)
+        _ = try host.agent().rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         for _ in 0..<2 {
             #expect(try host.boot() == "1.1")
@@ -237,7 +237,7 @@ struct OperatorTests {
     func lostState() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         try host.directory.appending("var/lib/ballast/state.json").replaceContents(with: "{")
         #expect(try host.failHealth().hasPrefix("rebooting"))
@@ -249,7 +249,7 @@ struct OperatorTests {
     func unreadableState() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         for _ in 0..<3 { #expect(try host.boot() == "1.0") }
         let lock = host.directory.appending("var/lib/ballast/state.lock")
         try lock.removeTree()
@@ -280,7 +280,7 @@ struct OperatorTests {
         // It is the way back only for want of a better one.
         let better = try host.prove()
         #expect(try better.status().other?.standing == .unproven)
-        let fault = #expect(throws: UpdateAgentFault.self) { try better.rollback(reboot: false) }
+        let fault = #expect(throws: UpdateAgentFault.self) { try better.rollback(reboot: false, force: false) }
         #expect(fault?.message.hasSuffix("holds 1.0, which has not proved itself here") == true)
         // That 1.1 is not healthy for once does not make 1.0 any better.
         host.state.withLock { $0.boots += 1 }
@@ -362,7 +362,7 @@ struct OperatorTests {
         let files = host.machine.bootFiles
         present.bootFiles = { () throws(BootControlFault) in FullPartition(files: files, isReadOnly: true) }
         let stuck = Agent(settings: try host.settings(), host: present, source: nil)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         #expect(throws: UpdateAgentFault.self) { try stuck.allow("1.1") }
         #expect(
             try stuck.status().phase == .waiting(version: "1.0", reason: "rolled back; it starts with the next reboot"))
@@ -381,7 +381,7 @@ struct OperatorTests {
     func allowedDuringTrial() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         #expect(try host.boot() == "1.0")
         _ = try host.agent().allow("1.1")
         _ = try host.prove()
@@ -397,11 +397,11 @@ struct OperatorTests {
         let files = host.machine.bootFiles
         present.bootFiles = { () throws(BootControlFault) in FullPartition(files: files) }
         let full = Agent(settings: try host.settings(), host: present, source: nil)
-        let fault = #expect(throws: UpdateAgentFault.self) { try full.rollback(reboot: false) }
+        let fault = #expect(throws: UpdateAgentFault.self) { try full.rollback(reboot: false, force: false) }
         #expect(fault?.code == .noSpace)
         // Nothing of it stays.
         #expect(try full.status().denied.isEmpty)
-        #expect(try full.history().last?.detail == "the host could not be made to go back to it")
+        #expect(try full.history().last?.detail == "the host could not be made to go back to 1.0")
         #expect(try full.status().phase == .good(version: "1.1"))
         try await repository.publish(try UpdateTests.newest.get())
         _ = try host.agent().update { _ in }
@@ -414,7 +414,7 @@ struct OperatorTests {
     func forwardRollback() async throws {
         let directory = try TemporaryDirectory()
         let (host, back) = try await backed(in: directory.path)
-        _ = try back.rollback(reboot: false)
+        _ = try back.rollback(reboot: false, force: false)
         #expect(try host.boot() == "1.1")
         #expect(try host.prove().status().denied.map(\.version) == ["1.0"])
         #expect(try host.order() == ["1.1", "1.0+0"])
@@ -424,7 +424,7 @@ struct OperatorTests {
     func forwardRollbackTakenBack() async throws {
         let directory = try TemporaryDirectory()
         let (host, back) = try await backed(in: directory.path)
-        _ = try back.rollback(reboot: false)
+        _ = try back.rollback(reboot: false, force: false)
         _ = try back.allow("1.0")
         #expect(try host.boot() == "1.0")
         // The other one is still what an update takes, without fetching it.
@@ -437,11 +437,11 @@ struct OperatorTests {
     func blessedAfterRollback() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         _ = try host.agent().recordGood()
         #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
         try host.removeFirstEntry()
-        _ = try agent.reboot()
+        _ = try agent.reboot(force: false)
         #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
     }
 
@@ -465,18 +465,18 @@ struct OperatorTests {
     func failedAfterGood() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         try host.boot()
         let first = try host.prove()
         _ = try first.allow("1.1")
         #expect(try first.update { _ in }.outcome == .activated)
-        let early = #expect(throws: UpdateAgentFault.self) { try first.rollback(reboot: false) }
+        let early = #expect(throws: UpdateAgentFault.self) { try first.rollback(reboot: false, force: false) }
         #expect(early?.message.hasSuffix("slot b holds 1.1, which waits for its own trial") == true)
         for _ in 0..<4 { try host.boot() }
         let again = try host.agent()
         try again.reconcile()
         _ = try again.allow("1.1")
-        let fault = #expect(throws: UpdateAgentFault.self) { try again.rollback(reboot: false) }
+        let fault = #expect(throws: UpdateAgentFault.self) { try again.rollback(reboot: false, force: false) }
         #expect(fault?.message.hasSuffix("slot b holds 1.1, which has not proved itself here") == true)
     }
 
@@ -521,7 +521,7 @@ struct OperatorTests {
     func rollbackTakenBack() async throws {
         let directory = try TemporaryDirectory()
         let (host, _, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         let fault = #expect(throws: UpdateAgentFault.self) { try agent.deny("1.0", reason: nil) }
         #expect(fault?.message == "1.0 is what this host goes back to with the next reboot")
         #expect(
@@ -578,7 +578,8 @@ struct OperatorTests {
         #expect(try agent.status().phase == .idle)
         #expect(try host.order() == ["1.0", "1.1+0"])
         #expect(try host.boot() == "1.0")
-        #expect(try agent.history().last?.detail == "it is revoked by 1.0.1 and does not boot")
+        #expect(try agent.history().last?.kind == .withdrawn)
+        #expect(try agent.history().last?.cause == "it is revoked by 1.0.1")
     }
 
     @Test("a rollback does not go to a version that is revoked")
@@ -588,7 +589,7 @@ struct OperatorTests {
         let old = [try ImageVersion("1.0")]
         try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { $0.revokes = old }
         _ = try agent.check()
-        let fault = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false) }
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: false, force: false) }
         #expect(
             fault?.message
                 == "there is nothing good to go back to: slot a holds 1.0, which 1.0.1 revokes")
@@ -598,13 +599,14 @@ struct OperatorTests {
     func revokedWhileWaiting() async throws {
         let directory = try TemporaryDirectory()
         let (host, repository, agent) = try await updated(in: directory.path)
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         let old = [try ImageVersion("1.0")]
         try await repository.publish(try TestImage(version: "1.0.1", blocks: 8)) { $0.revokes = old }
         _ = try agent.check()
         #expect(try host.order() == ["1.1", "1.0+0"])
         #expect(
-            try agent.history().last?.detail == "it is revoked by 1.0.1: the rollback to it is given up, and 1.1 stays")
+            try agent.history().last?.detail == "the rollback to it is given up, and 1.1 stays")
+        #expect(try agent.history().last?.cause == "it is revoked by 1.0.1")
         #expect(try agent.status().denied.map(\.version) == ["1.1"])
         #expect(try agent.status().phase == .good(version: "1.1"))
         #expect(try host.boot() == "1.1")

@@ -260,7 +260,7 @@ struct PowerCutTests {
             try host.boot()
             var agent = try host.prove()
             if way.isForward {
-                _ = try agent.rollback(reboot: false)
+                _ = try agent.rollback(reboot: false, force: false)
                 try host.boot()
                 agent = try host.prove()
                 _ = try agent.allow("1.1")
@@ -269,7 +269,7 @@ struct PowerCutTests {
             // The loader took it once as the last resort: the hard case.
             try host.set(.bad(done: 2), of: target)
             machine.cut(at: position)
-            let wasCut = (try? agent.rollback(reboot: false)) == nil
+            let wasCut = (try? agent.rollback(reboot: false, force: false)) == nil
             machine.powerCycle(way.loss, seed: UInt64(position))
             let cut = "cut at \(position)"
             guard try host.agent().status().denied.map(\.version) == [from] else {

@@ -93,6 +93,13 @@ final class TestHost: Sendable {
         /// The entry that was booted, if it is counted.
         var counted: BootEntryName?
         var reboots = 0
+        var agentRestarts = 0
+        var inhibitors: [String] = []
+        /// What units were started, and what the next of each comes to; nil where it succeeds.
+        var startedUnits: [String] = []
+        /// Called with each unit that is started.
+        var onStart: @Sendable (String) -> Void = { _ in }
+        var unitProblems: [String: String] = [:]
         var now = TestRepository.now
     }
 
@@ -140,13 +147,29 @@ final class TestHost: Sendable {
                 self?.state.withLock { state in state.counted.map { CountedEntry(name: $0) } }
             },
             reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
+            restartAgent: { [weak self] () throws(UpdateAgentFault) in
+                self?.state.withLock { $0.agentRestarts += 1 }
+            },
+            startUnit: { [weak self] (unit, seconds) throws(UpdateAgentFault) in try self?.start(unit, seconds) },
+            inhibitors: { [weak self] in self?.state.withLock { $0.inhibitors } ?? [] },
             journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
             now: { [weak self] in self?.state.withLock { $0.now } ?? TestRepository.now }, random: { _ in 0 })
     }
 
     /// The agent on it.
     func agent(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> Agent {
-        Agent(settings: try settings(change), host: try present(), source: source, checkpoint: 1 << 18)
+        let (settings, host) = (try settings(change), try present())
+        let contract = RestartContract(settings.restart, host: host, fetcher: DirectFetcher())
+        return Agent(settings: settings, host: host, source: source, contract: contract, checkpoint: 1 << 18)
+    }
+
+    private func start(_ unit: String, _ seconds: Int) throws(UpdateAgentFault) {
+        let (problem, onStart) = state.withLock { state in
+            state.startedUnits.append(unit)
+            return (state.unitProblems[unit], state.onStart)
+        }
+        onStart(unit)
+        if let problem { throw UpdateAgentFault(.system, problem) }
     }
 
     private func rootHash(of version: String) throws -> SHA256Digest {

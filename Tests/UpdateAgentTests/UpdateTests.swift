@@ -150,7 +150,7 @@ struct UpdateTests {
         _ = try host.agent().update { _ in }
         try host.boot()
         let second = try host.prove()
-        let done = try second.rollback(reboot: true)
+        let done = try second.rollback(reboot: true, force: false)
         #expect(done.text == "the next boot is that of 1.0; 1.1 is denied here until 'ballastctl allow 1.1'")
         #expect(host.state.withLock { $0.reboots } == 1)
         #expect(try host.boot() == "1.0")
@@ -158,7 +158,7 @@ struct UpdateTests {
         #expect(try first.status().phase == .good(version: "1.0"))
         #expect(try first.status().other?.standing == .denied)
         #expect(try first.update { _ in }.outcome == .nothing)
-        let refused = #expect(throws: UpdateAgentFault.self) { try first.rollback(reboot: false) }
+        let refused = #expect(throws: UpdateAgentFault.self) { try first.rollback(reboot: false, force: false) }
         #expect(refused?.code == .nothingGood)
         #expect(
             refused?.message.contains("slot b holds 1.1, denied here: an operator went back from it to 1.0") == true)
@@ -176,7 +176,7 @@ struct UpdateTests {
         #expect(try third.update { _ in }.version == "1.2")
         #expect(
             try third.history().map(\.kind)
-                == [.staged, .proved, .rollback, .proved, .allowed, .activated, .proved, .staged])
+                == [.staged, .proved, .rollback, .restarting, .proved, .allowed, .activated, .proved, .staged])
     }
 
     @Test("a slot that no longer holds what its label says is written anew")
@@ -205,11 +205,11 @@ struct UpdateTests {
         let directory = try TemporaryDirectory()
         let (host, _) = try await Self.prepare(in: directory.path)
         let agent = try host.agent()
-        let empty = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: true) }
+        let empty = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: true, force: false) }
         #expect(empty?.code == .nothingGood)
         #expect(empty?.message == "there is nothing good to go back to: slot b is empty")
         _ = try agent.update { _ in }
-        let unproven = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: true) }
+        let unproven = #expect(throws: UpdateAgentFault.self) { try agent.rollback(reboot: true, force: false) }
         #expect(
             unproven?.message
                 == "there is nothing good to go back to: slot b holds 1.1, which has not proved itself here")
@@ -243,11 +243,11 @@ struct UpdateTests {
         _ = try host.agent().update { _ in }
         try host.boot()
         let agent = try host.prove()
-        _ = try agent.rollback(reboot: false)
+        _ = try agent.rollback(reboot: false, force: false)
         try await repository.publish(try Self.newest.get())
         let fault = #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
         #expect(fault?.message == "the host goes back to 1.0 with the next reboot")
-        _ = try agent.reboot()
+        _ = try agent.reboot(force: false)
         #expect(throws: UpdateAgentFault.self) { try agent.update { _ in } }
         #expect(try host.boot() == "1.0")
         #expect(try host.prove().update { _ in }.version == "1.2")

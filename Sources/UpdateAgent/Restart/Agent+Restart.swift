@@ -1,0 +1,326 @@
+public import Fault
+import Glibc
+public import JSON
+import Synchronization
+import Trust
+
+/// Who wants a restart, and of what.
+struct RestartOrder {
+    /// The version without which the host need not restart; nil where it does in any case.
+    var wanted: String?
+    /// Whether nothing is asked and done before.
+    var isForced = false
+    /// Whether a person asked.
+    var isOperators = false
+}
+
+/// How far a restart is, as long as this process is there.
+struct LiveRestart {
+    /// What held the last attempt back.
+    var hold: RestartHold?
+    /// Whether one is being got ready for.
+    var isPreparing = false
+    /// What is being done for it.
+    var doing: String?
+    /// When the next attempt is made.
+    var nextAttempt: ContinuousClock.Instant?
+    /// Whether the agent itself was asked to start anew.
+    var isStarted = false
+    /// The attempts in a row that came to nothing.
+    var failures = 0
+}
+
+/// What waits for a restart, and what holds that back.
+public struct RestartStatus: Sendable, Hashable {
+    /// What has to be started anew.
+    public var plan: RestartPlan
+    /// What held the last attempt back.
+    public var hold: RestartHold?
+    /// What is being done for it now.
+    public var doing: String?
+    /// What was done for it and has not been undone yet.
+    public var drained: [String]
+
+    /// `{"kind", "version", "units", "held_by", "doing", "drained"}`.
+    public var json: JSONValue {
+        var version = JSONValue.null
+        var units: [JSONValue] = []
+        switch plan {
+        case .none: break
+        case .units(let names): units = names.map { .string($0) }
+        case .full(let next): version = .string(next)
+        }
+        return [
+            "kind": .string(plan.name), "version": version, "units": .array(units), "held_by": hold?.json ?? .null,
+            "doing": doing.map { .string($0) } ?? .null, "drained": .array(drained.map { .string($0) }),
+        ]
+    }
+}
+
+extension Agent {
+    /// Seconds between two attempts of the host's own, at first and after many.
+    private static let attemptPauses: [Int64] = [30, 60, 60, 60, 120, 120, longestPause]
+    private static let longestPause: Int64 = 300
+    /// How long one look at all checks may take, in seconds.
+    private static let lookSeconds = 60
+    private static let lookUnit = "ballast-look.service"
+    private static let ownUnit = "ballastd.service"
+
+    /// Reboots the host, when it has got ready for that.
+    public func reboot(force: Bool) throws(UpdateAgentFault) -> ActionResult {
+        try restart(RestartOrder(isForced: force, isOperators: true))
+    }
+
+    /// The version that the next boot brings.
+    private func next(_ state: AgentState) -> String {
+        state.rollback.flatMap { $0.from == running ? $0.target : nil } ?? state.pending?.version ?? running
+    }
+
+    func restartStatus(_ state: AgentState) -> RestartStatus {
+        let live = live.withLock { $0.restart }
+        let plan = RestartPlan.cheapest(
+            running: running, next: next(state), changedUnits: haveSettingsChanged() ? [Self.ownUnit] : [])
+        return RestartStatus(plan: plan, hold: live.hold, doing: live.doing, drained: state.prepared.map(\.name))
+    }
+
+    // MARK: The way down
+
+    /// Restarts the host: asks all that may hold it back, does what is to be done before, and asks systemd. Holds no lock meanwhile.
+    func restart(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
+        if order.isForced {
+            if order.isOperators {
+                try store.change { $0.outage = nil }
+                look()
+            }
+            return try shutDown(order)
+        }
+        try begin()
+        defer { end() }
+        try store.change { $0.outage = nil }
+        if let hold = contract.hold(.restart, now: host.now) { throw try noteHold(hold, order) }
+        live.withLock { $0.restart.hold = nil }
+        let preparations = contract.preparations
+        // What is drained does not answer any more.
+        if !preparations.isEmpty { look() }
+        for preparation in preparations {
+            guard isStillWanted(order) else { break }
+            do throws(UpdateAgentFault) { try prepare(preparation) } catch {
+                try undoPreparations(isAbandoned: true)
+                throw error
+            }
+        }
+        if isStopping { throw Self.stopping }
+        if let target = rebootTarget {
+            // Somebody did not wait for the drains.
+            return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
+        }
+        look()
+        do throws(UpdateAgentFault) {
+            let result = try shutDown(order)
+            if !result.isRebooting { try undoPreparations(isAbandoned: true) }
+            return result
+        } catch {
+            try undoPreparations(isAbandoned: true)
+            throw error
+        }
+    }
+
+    private func begin() throws(UpdateAgentFault) {
+        let doing = live.withLock { live -> String? in
+            guard !live.restart.isPreparing else { return live.restart.doing ?? "its gates are asked" }
+            live.restart.isPreparing = true
+            return nil
+        }
+        guard let doing else { return }
+        throw Self.busy(
+            "a restart is being got ready for: \(doing)",
+            remedy: "wait for its end, or pass over it with 'ballastctl reboot --force'")
+    }
+
+    private func end() {
+        live.withLock { live in
+            live.restart.isPreparing = false
+            live.restart.doing = nil
+        }
+        notify()
+    }
+
+    private func isStillWanted(_ order: RestartOrder) -> Bool {
+        guard rebootTarget == nil, !isStopping else { return false }
+        guard let wanted = order.wanted, let state = try? store.read() else { return true }
+        return next(state) == wanted
+    }
+
+    /// Keeps what holds a restart back; the same again and again is one event.
+    private func noteHold(_ hold: RestartHold, _ order: RestartOrder) throws(UpdateAgentFault) -> UpdateAgentFault {
+        let before = live.withLock { live in
+            defer { live.restart.hold = hold }
+            return live.restart.hold
+        }
+        try change { state in
+            if before?.kind != hold.kind || before?.name != hold.name {
+                var event = HostEvent(.held, version: next(state), cause: hold.reason, at: host.now())
+                event.step = hold.label
+                state.record(event)
+            }
+            if jobs.current == nil { state.phase = settled(state) }
+        }
+        return UpdateAgentFault(
+            .held, "the restart is held back by \(hold.text)",
+            remedy: order.isOperators
+                ? "wait for it, or pass over it with 'ballastctl reboot --force'" : "the host tries again by itself")
+    }
+
+    private func prepare(_ preparation: Preparation) throws(UpdateAgentFault) {
+        live.withLock { $0.restart.doing = RestartHold.label(.drain, preparation.name) }
+        let start = ContinuousClock.now
+        // First, for a power cut in the midst of it leaves something to be undone, too.
+        try change { $0.prepared.append(preparation) }
+        do throws(UpdateAgentFault) { try host.startUnit(preparation.unit, preparation.timeout) } catch {
+            let fault = UpdateAgentFault(
+                .held, "the restart is held back by drain '\(preparation.name)': \(error.message)",
+                remedy: error.remedy ?? "'ballastctl reboot --force' passes over it")
+            try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
+            throw fault
+        }
+        try change { state in
+            var event = HostEvent(.drained, version: next(state), at: host.now())
+            event.step = preparation.name
+            event.seconds = (ContinuousClock.now - start).components.seconds
+            state.record(event)
+        }
+    }
+
+    /// Notes since when the host does not answer, where all its health checks hold now.
+    private func look() { try? host.startUnit(Self.lookUnit, Self.lookSeconds) }
+
+    /// Asks for the reboot. What boots next may have been decided anew while the host got ready.
+    private func shutDown(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
+        do throws(UpdateAgentFault) {
+            let next = try decide(.whatIsPossible) { state, _ in
+                let target = self.next(state)
+                guard order.wanted == nil || order.wanted == target else { return String?.none }
+                live.withLock { $0.rebootAsked = (target, .now) }
+                state.phase = settled(state)
+                var event = HostEvent(.restarting, version: target, at: host.now())
+                event.restart = RestartPlan.full(version: target).name
+                if order.isForced, let passed = passedOver(order) { event.cause = passed }
+                state.record(event)
+                return target
+            }
+            guard let target = next else {
+                return ActionResult(
+                    "\(order.wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
+            }
+            try host.reboot()
+            let passed = order.isForced ? passedOver(order).map { "; \($0)" } ?? "" : ""
+            return ActionResult("rebooting into \(target)\(passed)", version: target, isRebooting: true)
+        } catch {
+            live.withLock { $0.rebootAsked = nil }
+            try change { state in
+                state.phase = settled(state)
+                fail(&state, error, version: running, .reboot)
+            }
+            throw error
+        }
+    }
+
+    /// What a forced restart passes over, in words.
+    private func passedOver(_ order: RestartOrder) -> String? {
+        let labels = contract.steps.filter { $0.kind != .inhibitor || !host.inhibitors().isEmpty }.map {
+            RestartHold.label($0.kind, $0.name)
+        }
+        guard !labels.isEmpty else { return nil }
+        return "\(order.isOperators ? "an operator" : "the agent") passed over \(labels.joined(separator: ", "))"
+    }
+
+    // MARK: The way up
+
+    /// Undoes what was done before a restart, in the other order. What cannot be undone is tried again.
+    ///
+    /// - Parameter isAbandoned: whether there is no restart after all.
+    func undoPreparations(isAbandoned: Bool) throws(UpdateAgentFault) {
+        let known = try store.read()
+        if isAbandoned, known.outage != nil { try store.change { $0.outage = nil } }
+        guard !known.prepared.isEmpty, rebootTarget == nil,
+            isAbandoned || (known.good.contains(running) && !isProving(known))
+        else { return }
+        for preparation in known.prepared.reversed() {
+            if let undo = preparation.undo {
+                live.withLock { $0.restart.doing = "\(RestartHold.label(.drain, preparation.name)) is undone" }
+                defer { live.withLock { $0.restart.doing = nil } }
+                do throws(UpdateAgentFault) { try host.startUnit(undo, preparation.timeout) } catch {
+                    try change { state in
+                        fail(&state, error, version: running, .undrain, step: preparation.name)
+                    }
+                    continue
+                }
+            }
+            try change { state in
+                state.prepared.removeAll { $0 == preparation }
+                guard preparation.undo != nil else { return }
+                var event = HostEvent(.undrained, version: running, at: host.now())
+                event.step = preparation.name
+                state.record(event)
+            }
+        }
+    }
+
+    // MARK: By itself
+
+    /// Whether the operator's settings are not those that this process has begun with.
+    func haveSettingsChanged() -> Bool { host.overlay() != overlay }
+
+    /// Starts the agent anew where the operator's settings have changed, so that they count.
+    private func takeSettings() throws(UpdateAgentFault) -> Bool {
+        guard haveSettingsChanged(), jobs.current == nil, !live.withLock({ $0.restart.isStarted }) else { return false }
+        live.withLock { $0.restart.isStarted = true }
+        try change { state in
+            var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
+            event.restart = RestartPlan.units([Self.ownUnit]).name
+            state.record(event)
+        }
+        try host.restartAgent()
+        return true
+    }
+
+    /// Makes the restart that waits, if the policy is to do so, and undoes what an earlier one has left. Called again and again.
+    ///
+    /// - Parameter log: told what came of it.
+    package func tendRestart(log: (String) -> Void) {
+        let (isDue, isBusy) = live.withLock { live in
+            (live.restart.nextAttempt.map { .now >= $0 } ?? true, live.restart.isPreparing)
+        }
+        guard isDue, !isBusy, rebootTarget == nil, let known = try? store.read() else { return }
+        do throws(UpdateAgentFault) {
+            if try takeSettings() { return }
+            if !known.prepared.isEmpty {
+                guard known.good.contains(running), !isProving(known) else { return }
+                try undoPreparations(isAbandoned: false)
+                if try !store.read().prepared.isEmpty { return scheduleAttempt(hasFailed: true) }
+            }
+            guard settings.reboot == .immediate, jobs.current == nil, let pending = known.pending,
+                pending.version != running, pending.previous == running, !isProving(known), known.rollback == nil
+            else {
+                live.withLock { $0.restart.hold = nil }
+                return scheduleAttempt(hasFailed: false)
+            }
+            let result = try restart(RestartOrder(wanted: pending.version))
+            log(result.detail)
+        } catch {
+            if error.code != .busy { log("\(error)") }
+            scheduleAttempt(hasFailed: true)
+        }
+    }
+
+    /// Until the next attempt: as long as what holds the restart back says, or longer each time.
+    private func scheduleAttempt(hasFailed: Bool) {
+        live.withLock { live in
+            live.restart.failures = hasFailed ? live.restart.failures + 1 : 0
+            let pause = Self.attemptPauses[min(live.restart.failures, Self.attemptPauses.count - 1)]
+            // A clock that is set must not make a host wait for days.
+            let until = live.restart.hold?.until.map { max($0.seconds - host.now().seconds, 1) } ?? pause
+            live.restart.nextAttempt = hasFailed ? .now + .seconds(min(until, Self.longestPause)) : nil
+        }
+    }
+}
