@@ -120,7 +120,8 @@ let package = Package(
             "UpdateAgent",
             [
                 "Fault", "Terminal", "JSON", "FileIO", "CLinux", "Command", "Cryptography", "Transfer", "Fetching",
-                "BlockDevice", "PartitionTable", "Verity", "BootLoader", "Trust", "Release", "BootControl", system,
+                "BlockDevice", "PartitionTable", "Verity", "BootLoader", "Trust", "Release", "BootControl", "Control",
+                system,
             ]),
 
         // Executables: arguments in, one call, text out.
@@ -152,8 +153,7 @@ let package = Package(
             "ImageTests",
             [
                 "Assembly", "Command", "Cryptography", "DebianArchive", "Fault", "FileIO", "FileTree", "JSON",
-                "Manifest",
-                "TestSupport", "VirtualMachine", system,
+                "Manifest", "TestSupport", "UpdateAgent", "VirtualMachine", system,
             ]),
         tests(
             "FormatTests",
@@ -186,7 +186,7 @@ let package = Package(
                 "TestSupport",
                 "Fault", "FileIO", "JSON", "Command", "Cryptography", "PartitionTable", "Verity", "BlockDevice",
                 "BootLoader", "BootControl", "Compression", "Transfer", "Fetching", "Trust", "Release", "Publishing",
-                "Serving", "UpdateAgent", system,
+                "Serving", "Control", "UpdateAgent", system,
             ]),
         tests("TrustTests", ["Fault", "FileIO", "JSON", "Cryptography", "Trust", system]),
         tests(

@@ -1,18 +1,20 @@
 import Fault
 import FileIO
-import JSON
-import Manifest
+package import JSON
+package import Manifest
 public import SystemPackage
 
 /// What the host's agent reads in the image: its settings, its health checks and the root metadata it trusts first.
-struct AgentFiles {
-    static let settingsPath = "usr/lib/ballast/agent.json"
+package struct AgentFiles {
+    package static let settingsPath = "usr/lib/ballast/agent.json"
     static let trustedRootPath = "usr/lib/ballast/root.json"
 
     let manifest: Manifest
 
+    package init(manifest: Manifest) { self.manifest = manifest }
+
     /// The settings, format 1.
-    var settings: JSONValue {
+    package var settings: JSONValue {
         let update = manifest.update
         let addresses = (update.url.map { [$0] } ?? []) + update.mirrors
         return [
@@ -23,7 +25,7 @@ struct AgentFiles {
                 "interval_seconds": .integer(Int64(update.interval)), "jitter_seconds": .integer(Int64(update.jitter)),
             ],
             "reboot": .string(update.reboot.rawValue), "probation_seconds": .integer(Int64(update.probation)),
-            "boot": ["tries": .integer(Int64(manifest.boot.tries))],
+            "restart": RestartUnits(update: update).settings, "boot": ["tries": .integer(Int64(manifest.boot.tries))],
             "health": .array(manifest.health.map(Self.check)),
         ]
     }

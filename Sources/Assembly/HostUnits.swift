@@ -16,7 +16,7 @@ package enum HostUnits {
     /// The units of the host, and what else makes systemd run them.
     package static func files(for manifest: Manifest) -> [(path: String, text: String)] {
         let longestCheck = manifest.health.map(\.timeout).max() ?? 0
-        return settings(for: manifest) + [
+        return settings(for: manifest) + RestartUnits(update: manifest.update).files + [
             ("usr/lib/systemd/system/ballastd.service", agent),
             ("usr/lib/systemd/system/ballastd.socket", controlSocket),
             ("usr/lib/systemd/system/ballast-fetch.socket", fetchSocket),
@@ -50,7 +50,7 @@ package enum HostUnits {
 
     // What runs the image's own health checks must leave them what programs commonly need: to read everything, to be another user, to
     // reach the network, to write below /var. A check that needs more gets it by a drop-in.
-    private static let checking = """
+    static let checking = """
         \(state)
         ProtectSystem=strict
         ReadWritePaths=/var /run -/efi -/boot

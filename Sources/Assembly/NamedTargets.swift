@@ -2,7 +2,8 @@ import Fault
 import FileTree
 import Manifest
 
-/// What the manifest names and only the whole image can have: units and programs of health checks, users' shells. One that is
+/// What the manifest names and only the whole image can have: units and programs of health checks, gates
+/// and drains, users' shells, time zones. One that is
 /// missing would fail on each host.
 struct NamedTargets {
     let manifest: Manifest
@@ -27,9 +28,13 @@ struct NamedTargets {
                 program: program, "'first_boot' runs",
                 at: manifest.place(of: "first_boot", named: entry.remove, by: "remove", key: "run"), tree)
         }
+        try checkRestart(tree)
         for check in manifest.health {
             switch check.probe {
-            case .unit(let unit): try self.check(unit: unit, of: check.name, tree)
+            case .unit(let unit):
+                try self.check(
+                    unit: unit, "the health check '\(check.name)' looks at",
+                    at: manifest.place(ofHealthCheck: check.name, key: "unit") ?? .named(check.name), tree)
             case .command(let arguments):
                 guard let program = arguments.first else { continue }
                 try self.check(
@@ -40,7 +45,43 @@ struct NamedTargets {
         }
     }
 
-    private func check(unit: String, of name: String, _ tree: FileTree) throws(AssemblyFault) {
+    private func checkRestart(_ tree: FileTree) throws(AssemblyFault) {
+        let zone = manifest.update.timeZone
+        if zone != "UTC", tree.resolve("/usr/share/zoneinfo/\(zone)") == nil {
+            throw AssemblyFault(
+                .missing, "'update.time_zone' is '\(zone)', and the image has no /usr/share/zoneinfo/\(zone)",
+                at: manifest.place(of: "update.time_zone"),
+                remedy: "add 'tzdata' to 'packages.install', or correct the name")
+        }
+        for gate in manifest.update.gates {
+            let subject = "the gate '\(gate.name)'"
+            func place(_ key: String) -> Place? { manifest.place(of: "update.gates", named: gate.name, key: key) }
+            switch gate.question {
+            case .command(let words):
+                guard let program = words.first else { continue }
+                try check(program: program, "\(subject) runs", at: place("command"), tree)
+            case .unit(let unit): try check(unit: unit, "\(subject) starts", at: place("unit"), tree)
+            case .file, .http: break
+            }
+        }
+        for drain in manifest.update.drains {
+            let subject = "the drain '\(drain.name)'"
+            func place(_ key: String) -> Place? { manifest.place(of: "update.drains", named: drain.name, key: key) }
+            for (action, keys) in [(drain.action, ("command", "unit")), (drain.undo, ("undo", "undo_unit"))] {
+                switch action {
+                case .command(let words)?:
+                    guard let program = words.first else { continue }
+                    try check(program: program, "\(subject) runs", at: place(keys.0), tree)
+                case .unit(let unit)?: try check(unit: unit, "\(subject) starts", at: place(keys.1), tree)
+                case nil: break
+                }
+            }
+        }
+    }
+
+    private func check(
+        unit: String, _ subject: String, at place: Place?, _ tree: FileTree
+    ) throws(AssemblyFault) {
         guard let kind = unit.split(separator: ".").last, Self.kinds.contains(String(kind)) else { return }
         let file = Customization.template(of: unit)
         let names = Set(
@@ -50,8 +91,7 @@ struct NamedTargets {
         let isScript = unit.hasSuffix(".service") && tree["etc/init.d/\(unit.dropLast(8))"] != nil
         guard !names.contains(unit), !names.contains(file), !isScript else { return }
         throw AssemblyFault(
-            .missing, "the health check '\(name)' looks at the unit '\(unit)', and no package or overlay has it",
-            at: manifest.place(ofHealthCheck: name, key: "unit") ?? .named(name),
+            .missing, "\(subject) the unit '\(unit)', and no package or overlay has it", at: place,
             remedy: Spelling.nearest(to: unit, among: names.filter { !$0.contains("/") }).map {
                 "did you mean '\($0)'?"
             }

@@ -37,16 +37,25 @@ public struct ControlService: VarlinkService {
 
     private let handler: any ControlHandler
     private let group: String
+    private let definition: InterfaceDefinition
 
     /// The interface in front of `handler`; members of `group` may change what root may.
-    public init(_ handler: any ControlHandler, group: String = ControlService.defaultGroup) {
+    public init(
+        _ handler: any ControlHandler, group: String = ControlService.defaultGroup
+    ) throws(ControlFault) {
         self.handler = handler
         self.group = group
+        definition = try InterfaceDefinition(parsing: UpdateInterface.description)
     }
 
     /// Answers one call.
     public func answer(_ request: VarlinkRequest) throws(VarlinkError) -> JSONValue {
         let name = request.call.names.member
+        guard let known = definition.methods[name] else { throw .methodNotFound(request.call.method) }
+        // A misspelt parameter must not be silently without effect.
+        if let wrong = definition.wrongParameter(request.call.parameters, of: known.parameters) {
+            throw .invalidParameter(wrong)
+        }
         if name == "Watch" { return try watch(request) }
         let method = try UpdateMethod(name, request.call)
         if method.isPrivileged, !request.caller.isRoot(orIn: group) {
@@ -77,7 +86,6 @@ public struct ControlService: VarlinkService {
 
     /// Never ends by itself: the answer that closes the stream has nobody to read it.
     private func watch(_ request: VarlinkRequest) throws(VarlinkError) -> JSONValue {
-        try request.call.refuseParameters(except: [])
         guard request.call.mode == .more else { throw .expectedMore }
         let queue: NewsQueue
         do throws(ControlFault) { queue = try NewsQueue() } catch { throw VarlinkError(error) }
@@ -129,7 +137,7 @@ extension VarlinkServer {
             listener = try ListeningSocket(path: path)
         }
         try self.init(
-            on: listener, service: ControlService(handler, group: group),
+            on: listener, service: try ControlService(handler, group: group),
             information: ServiceInformation(
                 vendor: "Ballast", product: "ballastd", version: version, address: UpdateInterface.address),
             limits: limits)

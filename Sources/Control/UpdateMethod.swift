@@ -43,57 +43,38 @@ public enum UpdateMethod: Sendable, Hashable {
         }
     }
 
-    /// Reads the method `name` with what came as `call`'s parameters.
+    /// Reads the method `name` with what came as `call`'s parameters, which are as the interface's definition has them.
     init(_ name: String, _ call: VarlinkCall) throws(VarlinkError) {
-        func nothing() throws(VarlinkError) { try call.refuseParameters(except: []) }
         switch name {
-        case "Status":
-            try nothing()
-            self = .status
+        case "Status": self = .status
         case "Check":
-            try call.refuseParameters(except: ["wait"])
             self = .check(waits: try call.optionalBool("wait") ?? true)
-        case "Update":
-            try nothing()
-            self = .update
+        case "Update": self = .update
         case "Reboot":
-            try call.refuseParameters(except: ["force"])
             self = .reboot(force: try call.optionalBool("force") ?? false)
-        case "Unpin":
-            try nothing()
-            self = .unpin
+        case "Unpin": self = .unpin
         case "Rollback":
-            try call.refuseParameters(except: ["reboot", "force"])
             self = .rollback(
                 reboot: try call.optionalBool("reboot") ?? false, force: try call.optionalBool("force") ?? false)
         case "Pin":
-            try call.refuseParameters(except: ["version"])
             self = .pin(version: try call.version())
         case "Allow":
-            try call.refuseParameters(except: ["version"])
             self = .allow(version: try call.version())
         case "Deny":
-            try call.refuseParameters(except: ["version", "reason"])
             let reason = try call.optionalText("reason", atMost: 1000)
             self = .deny(version: try call.version(), reason: reason)
         case "History":
-            try call.refuseParameters(except: ["limit", "since"])
             self = .history(
                 limit: try call.optionalCount("limit"), since: try call.optionalText("since", atMost: 64))
         case "Events":
-            try call.refuseParameters(except: ["after", "limit"])
             self = .events(
                 after: try call.optionalCount("after").map(Int64.init), limit: try call.optionalCount("limit"))
         case "AcknowledgeEvents":
-            try call.refuseParameters(except: ["sequence"])
             guard let sequence = try call.optionalCount("sequence") else { throw .invalidParameter("sequence") }
             self = .acknowledgeEvents(sequence: Int64(sequence))
         case "Logs":
-            try call.refuseParameters(except: ["version"])
             self = .logs(version: try call.version())
-        case "Doctor":
-            try nothing()
-            self = .doctor
+        case "Doctor": self = .doctor
         default: throw .methodNotFound(call.method)
         }
     }

@@ -103,6 +103,17 @@ extension Manifest {
             transfer: try Self.transfer(update.below("transfer")), channel: try update.string("channel"),
             interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
             reboot: try update.choice("reboot"), probation: try update.seconds("probation"),
+            windows: try update.map("windows") { window throws(ManifestFault) in
+                let days = window.strings("days")
+                return Window(
+                    days: days.isEmpty ? Window.dayNames : days, start: try window.string("start"),
+                    length: try window.seconds("length"))
+            }, timeZone: try update.string("time_zone"),
+            gates: try update.map("gates") { gate throws(ManifestFault) in
+                Gate(
+                    name: try gate.string("name"), timeout: try gate.seconds("timeout"),
+                    question: try Self.question(gate))
+            }, drains: try update.map("drains") { drain throws(ManifestFault) in try Self.drain(drain) },
             trustedRoot: update.optional("trusted_root")?.absolutePath)
         if self.update.url != nil, self.update.trustedRoot == nil {
             throw ManifestFault(
@@ -136,6 +147,33 @@ extension Manifest {
             proxy: node.optionalString("proxy"), noProxy: node.strings("no_proxy"),
             bandwidth: node.optional("bandwidth") == nil ? nil : try node.bytes("bandwidth"),
             authorities: node.optionalString("ca_certificates"), certificate: certificate, key: key)
+    }
+
+    private static func question(_ gate: TypedNode) throws(ManifestFault) -> Gate.Question {
+        if let unit = gate.optionalString("unit") { return .unit(unit) }
+        if let file = gate.optionalString("file") { return .file(file) }
+        if let address = gate.optionalString("http") { return .http(address) }
+        return .command(gate.strings("command"))
+    }
+
+    private static func drain(_ drain: TypedNode) throws(ManifestFault) -> Drain {
+        let hasCommands = drain.optional("command") != nil
+        let (own, other) = hasCommands ? ("undo", "undo_unit") : ("undo_unit", "undo")
+        guard drain.optional(other) == nil else {
+            throw ManifestFault(
+                .badValue, "'\(other)' is given beside '\(hasCommands ? "command" : "unit")'",
+                at: drain.node[other]?.origin?.place, remedy: "give '\(own)' in its place")
+        }
+        let (name, timeout) = (try drain.string("name"), try drain.seconds("timeout"))
+        guard hasCommands else {
+            return Drain(
+                name: name, timeout: timeout, action: .unit(try drain.string("unit")),
+                undo: drain.optionalString("undo_unit").map { .unit($0) })
+        }
+        let undo = drain.strings("undo")
+        return Drain(
+            name: name, timeout: timeout, action: .command(drain.strings("command")),
+            undo: undo.isEmpty ? nil : .command(undo))
     }
 
     /// Refuses two accounts with one number.

@@ -71,7 +71,9 @@ public struct Manifest: Sendable, Hashable {
 
     /// Where the element of `list` that has `name` as its `identity` has its `key`, or where it is itself.
     public func place(of list: String, named name: String, by identity: String = "name", key: String) -> Place? {
-        let element = tree[list]?.elements.first { $0[identity]?.text == name }
+        var node: ManifestNode? = tree
+        for part in list.split(separator: ".") { node = node?[String(part)] }
+        let element = node?.elements.first { $0[identity]?.text == name }
         return (element?[key] ?? element)?.origin?.place
     }
 }
@@ -322,8 +324,70 @@ extension Manifest {
         public var reboot: RebootPolicy
         /// Seconds for which the checks go on after they have held.
         public var probation: Int
+        /// When a restart may begin.
+        public var windows: [Window]
+        /// The windows' time zone.
+        public var timeZone: String
+        /// What is asked before a restart.
+        public var gates: [Gate]
+        /// What is done before a restart.
+        public var drains: [Drain]
         /// The absolute path of the root metadata that the image trusts first, or nil.
         public var trustedRoot: FilePath?
+    }
+
+    /// A time of the week in which a restart may begin.
+    public struct Window: Sendable, Hashable {
+        static let dayNames = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+        /// The days, by the names above.
+        public var days: [String]
+        /// `HH:MM`.
+        public var start: String
+        /// Seconds.
+        public var length: Int
+    }
+
+    /// Something that is asked before a restart.
+    public struct Gate: Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// How long it may take, in seconds.
+        public var timeout: Int
+        /// What is asked.
+        public var question: Question
+
+        /// What is asked.
+        public enum Question: Sendable, Hashable {
+            /// The program ends with status 0. The first element is its path.
+            case command([String])
+            /// The unit succeeds.
+            case unit(String)
+            /// There is no such file.
+            case file(String)
+            /// A GET of the address is answered with a status from 200 to 299.
+            case http(String)
+        }
+    }
+
+    /// Something that is done before a restart, and undone after it.
+    public struct Drain: Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// How long it may take, in seconds.
+        public var timeout: Int
+        /// What does it.
+        public var action: Action
+        /// What undoes it, or nil.
+        public var undo: Action?
+
+        /// What is run.
+        public enum Action: Sendable, Hashable {
+            /// A program. The first element is its path.
+            case command([String])
+            /// A oneshot service.
+            case unit(String)
+        }
     }
 
     /// How hosts reach the repository; paths are the host's.

@@ -50,7 +50,7 @@ struct ManifestMerge {
             case .keyed(let key): return node[key]?.text ?? node.text
             case .byPackage: return node.text.map { String($0.prefix { $0 != "=" && $0 != "/" }) }
             case .union, .command:
-                guard let text = node.text else { return nil }
+                guard let text = node.text else { return node.spelling }
                 // The same words in two directories are two directories.
                 if case .list(let element, _) = schema.kind, case .localPath = element.kind, let origin = node.origin {
                     return origin.resolve(text).string

@@ -55,6 +55,17 @@ public struct ManifestNode: Sendable, Hashable {
         case remove
     }
 
+    /// The value without its places, the same for the same value: keys in order.
+    var spelling: String {
+        switch content {
+        case .list(let elements): return "[" + elements.map(\.spelling).joined(separator: ",") + "]"
+        case .mapping(let entries):
+            let members = entries.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value.spelling)" }
+            return "{" + members.joined(separator: ", ") + "}"
+        case .null, .plain, .string, .integer, .boolean: return text.map { "'\($0)'" } ?? "null"
+        }
+    }
+
     /// A value that stands in no file.
     package init(default value: JSONValue) {
         origin = nil

@@ -17,8 +17,8 @@ extension Manifest {
 
             - scalars override;
             - mappings merge key by key;
-            - lists append elements that are not there yet; in lists of mappings (`files`, `users`, `groups`, `health`), an
-              element with the same name or path takes the place of the included one;
+            - lists append elements that are not there yet; in lists of mappings (`files`, `users`, `groups`, `health`, `update.gates`,
+              `update.drains`), an element with the same name or path takes the place of the included one;
             - `!replace` before a value takes it as it is, without the included one: `suites: !replace [trixie]`;
             - `!remove` before a list removes these elements (by name or path, where they are mappings), before one element only
               that one, and with no value the whole key: `install: !remove [nano]`, `- !remove nano`, `url: !remove`.

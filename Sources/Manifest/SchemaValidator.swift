@@ -148,18 +148,32 @@ package struct SchemaValidator {
             let names: Schema =
                 if case .keyed(let key) = joining { element.key(key)?.schema ?? element } else { element }
             let valid = elements.compactMap { child -> ManifestNode? in
-                guard var value = validateScalar(child, against: names, at: path, isRemoval: true) else { return nil }
-                value.directive = .remove
-                return value
+                validateRemoved(child, against: names, at: path)
             }
             return ManifestNode(.list(valid), origin: node.origin)
         }
         if case .null = node.content { return node }
         // An element of a list, such as `- !remove nano`.
-        if path.hasSuffix("]") { return validateScalar(node, against: schema, at: path, isRemoval: true) }
+        if path.hasSuffix("]") { return validateRemoved(node, against: schema, at: path) }
         report(
             .badValue, "'!remove' on '\(path)' has a value, expected none: the whole key is removed", at: node.origin)
         return nil
+    }
+
+    /// An element that is taken away: the value itself, or its name.
+    private mutating func validateRemoved(
+        _ node: ManifestNode, against schema: Schema, at path: String
+    ) -> ManifestNode? {
+        var value: ManifestNode?
+        if case .mapping = schema.kind, case .mapping = node.content {
+            var plain = node
+            plain.directive = nil
+            value = validate(plain, against: schema, at: path)
+        } else {
+            value = validateScalar(node, against: schema, at: path, isRemoval: true)
+        }
+        value?.directive = .remove
+        return value
     }
 
     private mutating func validateScalar(

@@ -157,7 +157,7 @@ final class ControlHost {
         chmod(directory.path.string, 0o755)
         server = try VarlinkServer(
             on: ListeningSocket(path: directory.path.appending("io.ballast.Update").string),
-            service: ControlService(agent, group: group),
+            service: try ControlService(agent, group: group),
             information: ServiceInformation(
                 vendor: "Ballast", product: "ballastd", version: "0.1.0", address: "man:ballastctl(1)"),
             limits: limits)

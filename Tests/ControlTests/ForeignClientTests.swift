@@ -1,5 +1,6 @@
 import Command
 import Control
+import Fault
 import FileIO
 import Glibc
 import JSON
@@ -86,6 +87,8 @@ struct ForeignClientTests {
             let definition = try await Command(program, ["introspect", host.path, interface]).run()
             #expect(definition.outputText.contains("interface \(interface)"))
             #expect(definition.errorText.isEmpty)
+            let text = try InterfaceDefinition(parsing: definition.outputText)
+            #expect(text.name == interface && !text.methods.isEmpty)
         }
         let status = try await Command(program, ["call", "-j", host.path, "io.ballast.Update.Status", "{}"]).run()
         #expect(try JSONValue(parsing: status.output, source: "varlinkctl")["status"] == FakeAgent.status)
@@ -97,18 +100,28 @@ struct ForeignClientTests {
         #expect(wrong.errorText.contains("InvalidParameter"))
     }
 
+    @Test(
+        "what is no definition is refused",
+        arguments: [
+            "", "interface", "interface a.b\nmethod M() -> (x: Y)", "interface a.b\ntype T (x: int",
+            "interface a.b\nmethod M()", "interface a.b\nkind T ()", "interface a.b\ntype T (x: int, y)",
+            "interface a.b\ntype T (x: []" + String(repeating: "[]", count: 100) + "int)",
+        ])
+    func noDefinition(text: String) {
+        let fault = #expect(throws: ControlFault.self) { try InterfaceDefinition(parsing: text) }
+        #expect(fault?.code == .malformed)
+    }
+
     @Test("the definition has every method and error that the service answers with")
     func definition() throws {
-        let methods = [
-            "Status", "Check", "Update", "Reboot", "Rollback", "Pin", "Unpin", "Deny", "Allow", "History", "Watch",
-        ]
-        for method in methods { #expect(UpdateInterface.description.contains("\nmethod \(method)(")) }
-        let errors = [
-            "Busy", "Denied", "NotFound", "NothingGood", "Untrusted", "Expired", "Transfer", "NoSpace", "NotPermitted",
-            "Invalid", "Failed",
-        ]
-        for error in errors {
-            #expect(UpdateInterface.description.contains("\nerror \(error) (message: string, remedy: ?string)\n"))
+        let definition = try InterfaceDefinition(parsing: UpdateInterface.description)
+        #expect(definition.name == UpdateInterface.name)
+        for (name, fields) in definition.errors {
+            #expect(fields.map(\.name) == ["message", "remedy"], "\(name)")
+            #expect(fields.map(\.shape) == [.text, .optional(.text)], "\(name)")
         }
+        // Those that only a caller sees have no name in it.
+        let own: Set<String> = ["unsupported", "not-running", "disconnected", "malformed", "socket"]
+        #expect(definition.errors.count == ControlFaultCode.allCases.count { !own.contains($0.rawValue) })
     }
 }

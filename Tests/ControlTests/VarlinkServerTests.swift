@@ -115,7 +115,7 @@ struct VarlinkServerTests {
             #expect(getenv("LISTEN_FDS") == nil)
             #expect(try ListeningSocket.activated() == nil)
             let server = try VarlinkServer(
-                on: listener, service: ControlService(FakeAgent()),
+                on: listener, service: try ControlService(FakeAgent()),
                 information: ServiceInformation(vendor: "", product: "", version: "", address: ""))
             try server.start()
             #expect(try RawClient(path).call("io.ballast.Update.Status")?["error"] == nil)

@@ -129,6 +129,48 @@ struct ManifestSchemaTests {
         #expect("\(fault)".replacing("\(files.path)/", with: "") == sentence)
     }
 
+    @Test("windows of all manifests add up, one that is there already does not, and one can be taken away")
+    func windows() throws {
+        let files = try ManifestFiles([
+            "base.yaml": """
+            product: x
+            update:
+              windows:
+                - {days: [sat, sun], start: "02:30", length: 2h}
+                - {start: "23:30", length: 1h}
+            """,
+            "m.yaml": """
+            include: [base.yaml]
+            update:
+              windows:
+                - {length: 2h, start: "02:30", days: [sat, sun]}
+                - {days: [mon], start: "02:30", length: 2h}
+                - !remove {start: "23:30", length: 1h}
+            """,
+        ])
+        let windows = try files.load("m.yaml").update.windows
+        #expect(windows.map(\.days) == [["sat", "sun"], ["mon"]])
+        #expect(try files.load("base.yaml").update.windows.last?.days.count == 7)
+    }
+
+    @Test(
+        "a drain is a command or a unit, and is undone by the like",
+        arguments: [
+            (
+                "{name: a, command: [/bin/a], undo_unit: b.service}",
+                "m.yaml:2:59: 'undo_unit' is given beside 'command'; give 'undo' in its place"
+            ),
+            (
+                "{name: a, unit: a.service, undo: [/bin/b]}",
+                "m.yaml:2:52: 'undo' is given beside 'unit'; give 'undo_unit' in its place"
+            ),
+        ])
+    func drains(text: String, sentence: String) throws {
+        let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {drains: [\(text)]}\n"])
+        let fault = try #require(throws: ManifestFault.self) { try files.load("m.yaml") }
+        #expect("\(fault)".replacing("\(files.path)/", with: "") == sentence)
+    }
+
     @Test("a repository that hosts could not trust is refused")
     func untrusted() throws {
         let files = try ManifestFiles(["m.yaml": "product: x\nupdate: {url: \"https://example.org\"}\n"])

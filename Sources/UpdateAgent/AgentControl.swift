@@ -1,16 +1,17 @@
-import Control
+public import Control
 import Fault
-import JSON
+public import JSON
 import Trust
-import UpdateAgent
 
 /// The control socket's methods, answered by the agent.
-struct AgentControl: ControlHandler {
+public struct AgentControl: ControlHandler {
     private let agent: any UpdateService
 
-    init(_ agent: any UpdateService) { self.agent = agent }
+    /// The methods of `agent`.
+    public init(_ agent: any UpdateService) { self.agent = agent }
 
-    func call(
+    /// Does what `method` asks.
+    public func call(
         _ method: UpdateMethod, caller: Caller, hasLeft: @escaping @Sendable () -> Bool,
         progress: @escaping @Sendable (JSONValue) -> Void
     ) throws -> JSONValue {
@@ -52,7 +53,8 @@ struct AgentControl: ControlHandler {
         return number * unit
     }
 
-    func watch(_ observer: @escaping @Sendable (JSONValue) -> Void) -> @Sendable () -> Void {
+    /// Tells `observer` the status now and whenever it changes.
+    public func watch(_ observer: @escaping @Sendable (JSONValue) -> Void) -> @Sendable () -> Void {
         let registration = agent.watch { observer($0.json) }
         return { registration.cancel() }
     }
