@@ -302,7 +302,8 @@ package enum HostUnits {
         EnvironmentFile=/usr/lib/os-release
         # Without a word of its own, a version is tried again later.
         ExecStartPre=-/bin/sh -c 'mkdir -p /var/lib/ballast/health && : >"/var/lib/ballast/health/$IMAGE_VERSION.left" && sync'
-        ExecStart=/usr/bin/systemctl --no-block reboot
+        # logind refuses while somebody holds an inhibitor lock, and systemd does not.
+        ExecStart=/bin/sh -c 'systemctl --no-block --check-inhibitors=no reboot || systemctl --no-block --job-mode=replace-irreversibly start reboot.target'
 
         """
 

@@ -10,17 +10,21 @@ enum SystemCommands {
     /// How many boots back a version that did not come up is looked for.
     private static let bootsToSearch = 12
 
+    /// Asks logind, which tells those who have something to put in order, and where it refuses, systemd itself: logind from 257 on
+    /// refuses root, too, while somebody holds a block inhibitor lock. Whether one counts is for the caller to decide before: a version
+    /// that is not healthy must be left.
     static func reboot() throws(UpdateAgentFault) {
-        do throws(CommandFault) {
-            // Who may hold a restart back has been asked, or must not be: a version that is not healthy is left at once. systemd from
-            // 257 on refuses root, too, while somebody holds a lock.
-            let command = Command("systemctl", ["--check-inhibitors=no", "reboot"])
-            guard let outcome = try command.outcome(withinSeconds: patience), outcome.status == 0 else {
-                throw CommandFault(.failed, "'systemctl reboot' did not succeed")
-            }
-        } catch {
-            throw UpdateAgentFault(.system, "the host cannot be rebooted", cause: error)
+        let ways = [
+            ["--check-inhibitors=no", "reboot"],
+            ["--no-block", "--job-mode=replace-irreversibly", "start", "reboot.target"],
+        ]
+        var said = ""
+        for way in ways {
+            guard let outcome = try systemctl(way, withinSeconds: patience) else { continue }
+            if outcome.status == 0 { return }
+            said = outcome.errorText.split(separator: "\n").first.map { ": \($0.excerpt(limit: 200))" } ?? ""
         }
+        throw UpdateAgentFault(.system, "the host cannot be rebooted: systemctl did not succeed\(said)")
     }
 
     /// Starts the agent itself anew, once it has let go of the caller.

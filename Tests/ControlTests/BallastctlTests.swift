@@ -321,7 +321,7 @@ struct BallastctlTests {
     @Test(
         "every verb's help has an example",
         arguments: [
-            "status", "check", "update", "reboot", "rollback", "pin", "unpin", "deny", "allow", "history",
+            "status", "check", "update", "reboot", "rollback", "pin", "unpin", "deny", "allow", "history", "events",
             "logs", "doctor", "watch",
             "version",
         ])
