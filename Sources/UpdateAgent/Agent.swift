@@ -59,10 +59,11 @@ public final class Agent: UpdateService {
     ///   - settingsProblem: what is wrong with the operator's settings, to be shown.
     ///   - source: nil where the image names no repository.
     ///   - contract: what may hold a restart back, or gets ready for it.
-    ///   - checkpoint: after how many bytes an update notes how far it is.
+    ///   - checkpoint: after how many bytes of a download an update flushes what came and notes how far it is. So many, and a frame,
+    ///     come again after a power cut.
     public init(
         settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?,
-        contract: RestartContract = RestartContract(), checkpoint: Int64 = 8 << 20
+        contract: RestartContract = RestartContract(), checkpoint: Int64 = 2 << 20
     ) {
         self.settings = settings
         self.settingsProblem = settingsProblem

@@ -160,7 +160,11 @@ struct SlotUpdate {
         }
         let receiver = FrameReceiver(index, first: first, storage: storage, advance: observer.advance) {
             receiver throws(UpdateAgentFault) in
-            if Int64(receiver.framesDone - kept) * Int64(index.frameSize) >= checkpoint { try keep(receiver) }
+            guard index.frames.indices.contains(receiver.framesDone), index.frames.indices.contains(kept) else {
+                return
+            }
+            let left = index.frames[receiver.framesDone].offset - index.frames[kept].offset
+            if left >= checkpoint { try keep(receiver) }
         }
         do throws(UpdateAgentFault) {
             try source.stream(

@@ -91,6 +91,52 @@ struct ServedUpdateTests {
         }
     }
 
+    @Test("an update that is killed again and again fetches at most 4 MiB anew each time")
+    func killed() async throws {
+        let daemon = try BuiltExecutable.path("ballastd")
+        let directory = try TemporaryDirectory()
+        let old = try TestImage(version: "1.0", blocks: 16)
+        let new = try TestImage(version: "1.1", blocks: 12 << 10)
+        let repository = try TestRepository(in: directory.path, now: .now)
+        try await repository.publish(new, now: .now) { $0.frameSize = 1 << 20 }
+        let machine = try FileMachine(in: directory.path, running: old, slotSize: 64 << 20)
+        let root = directory.path.appending("root")
+        try populate(root, running: old, machine: machine, repository: repository)
+        let workers = try FetchService(root: root)
+        let nginx = try await Nginx(serving: repository.path, in: directory.path)
+        try settings(root, address: nginx.base + "/steady", machine: machine)
+        let record = root.appending("var/lib/ballast/staging.json")
+        let kills = 5
+        for _ in 0..<kills {
+            // It is killed when it has noted more than the one before.
+            let script = """
+                import json, signal, subprocess, sys, time
+                def frames():
+                    try: return json.load(open(sys.argv[1]))["frames"]
+                    except (OSError, ValueError): return 0
+                before = frames()
+                process = subprocess.Popen(sys.argv[2:])
+                while process.poll() is None and frames() < before + 4: time.sleep(0.01)
+                time.sleep(0.2)
+                process.kill()
+                sys.exit(0 if process.wait() == -signal.SIGKILL else 1)
+                """
+            try await Command(
+                "python3", ["-c", script, record.string, daemon.string, "update", "--root", root.string]
+            ).run()
+        }
+        let last = try await Command(daemon.string, ["update", "--root", root.string]).run()
+        #expect(last.outputText.hasPrefix("1.1 is written to the other slot"))
+        let frames = try nginx.requests().filter { $0.contains("/blobs/") && $0.contains(" 206 ") }
+        let sent = frames.compactMap { Int64($0.split(separator: " ")[2]) }.reduce(0, +)
+        let blobs = repository.path.appending("blobs")
+        let size = try blobs.directoryEntries().map { try FileStatus(of: blobs.appending($0)).size }.max() ?? 0
+        let again = (sent - size) / Int64(kills)
+        #expect(frames.count > kills && size > 20 << 20, "\(frames)")
+        #expect(again <= 4 << 20, "\(again) bytes of \(size)")
+        withExtendedLifetime((workers, nginx)) {}
+    }
+
     @Test("each way in which a served repository is not to be trusted has its own words and changes nothing")
     func untrusted() async throws {
         let directory = try TemporaryDirectory()

@@ -139,7 +139,7 @@ final class Nginx: ServerProcess, @unchecked Sendable {
         error_log error.log;
         events {}
         http {
-          log_format whole '$request_uri $status $http_range $http_accept_encoding';
+          log_format whole '$request_uri $status $body_bytes_sent $http_range $http_accept_encoding';
           access_log access.log whole;
           client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
           default_type application/octet-stream;
@@ -154,6 +154,7 @@ final class Nginx: ServerProcess, @unchecked Sendable {
             location /recompressed/ {
               proxy_pass http://127.0.0.1:\(port)/gzip/; proxy_set_header Accept-Encoding gzip; proxy_http_version 1.1;
             }
+            location /steady/ { alias \(repository)/; limit_rate 4m; }
             location /drip/ { alias \(repository)/; }
             location /drip/blobs/ { alias \(repository)/blobs/; limit_rate 100; }
             location /portal/ { default_type text/html; return 200 "<!DOCTYPE html><html>Please log in</html>"; }
