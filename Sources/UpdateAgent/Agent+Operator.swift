@@ -35,7 +35,7 @@ extension Agent {
                 result.isRebooting = true
             } catch {
                 guard error.code == .held else { throw error }
-                result.detail += "; \(error.message)"
+                result.detail += "; \(error.message); 'ballastctl reboot' tries again, and with --force passes over it"
             }
         }
         return result

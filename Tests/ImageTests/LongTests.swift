@@ -20,6 +20,15 @@ struct LongTests {
     @Test("nothing about the build machine gets into an image")
     func matrix() async throws { try await expectSuccess("build-matrix", ["--write"]) }
 
+    @Test("no power cut loses a host, nor what its operator decided")
+    func powerCuts() async throws {
+        let report = TestImage.repository.appending("docs/reliability.md").string
+        try await expectSuccess("power-cuts", ["--real-boots", "30", "--report", report])
+    }
+
+    @Test("a host whose old slot has an older agent goes to and fro between both")
+    func olderAgent() async throws { try await expectSuccess("older-agent", []) }
+
     @Test("after an update the files below /var belong to whom they did")
     func accounts() async throws { try await expectSuccess("demo", ["--accounts", "--no-build"]) }
 }

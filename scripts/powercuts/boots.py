@@ -6,7 +6,7 @@ import pathlib
 import sys
 import time
 
-from powercuts.host import ROOT, Host, run
+from powercuts.host import ROOT, Host, events, run
 
 
 def decisions():
@@ -35,7 +35,7 @@ def boot(host, job):
             else:
                 host.daemon("good")
         update = host.daemon("update", check=False)
-        known = decisions() | {"update": update.stdout + update.stderr}
+        known = decisions() | {"update": update.stdout + update.stderr, "events": events()}
         host.halt()
         return known
     except RuntimeError as error:

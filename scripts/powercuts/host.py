@@ -23,6 +23,22 @@ def run(*arguments, check=True):
     return outcome
 
 
+def events():
+    """The numbers of the events that the agent keeps, in its journal and its state."""
+    directory = ROOT / "var/lib/ballast"
+    numbers = set()
+    for name in ("events.old.jsonl", "events.jsonl"):
+        for line in (directory / name).read_text(errors="replace").splitlines() if (directory / name).exists() else []:
+            try:
+                numbers.add(json.loads(line)["sequence"])
+            except (ValueError, KeyError, TypeError):
+                pass  # What a cut has left of a line.
+    state = directory / "state.json"
+    if state.exists():
+        numbers |= {event.get("sequence", 0) for event in json.loads(state.read_text()).get("history", [])}
+    return sorted(numbers)
+
+
 class Host:
     """`releases` are by version: root_hash, and what scripts/power-cuts keeps of them."""
 
@@ -30,6 +46,7 @@ class Host:
         self.binaries, self.releases, self.port, self.tries = binaries, releases, port, tries
         self.trusted_root = trusted_root
         self.server = self.agent = self.fetching = None
+        self.is_mounted = False
 
     def serve(self, repository):
         """The repository's web server."""
@@ -63,6 +80,7 @@ class Host:
         for name, kind in (("efi", "vfat"), ("var", "ext4")):
             (ROOT / name).mkdir()
             self.check_and_mount(partitions[name], ROOT / name, kind)
+        self.is_mounted = True
         if not self.is_old:
             self.start_fetching()
 
@@ -87,6 +105,7 @@ class Host:
             self.fetching.kill()
             self.fetching.wait()
             self.fetching = None
+        self.is_mounted = False
         for name in ("efi", "var"):
             run("umount", ROOT / name)
 

@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-from powercuts.host import Host
+from powercuts.host import Host, events
 
 DISK = "/dev/vda"
 PARTITIONS = {"efi": "/dev/vda1", "var": "/dev/vda6"}
@@ -78,7 +78,8 @@ def main():
 
     def mark(what, **promise):
         # Everything up to here is answered, and is in the log as far as it was flushed.
-        print(json.dumps({"log": (work / "log").stat().st_size, "what": what, **promise}), file=marks, flush=True)
+        known = {"log": (work / "log").stat().st_size, "what": what, "events": len(events()) if host.is_mounted else 0}
+        print(json.dumps(known | promise), file=marks, flush=True)
     host.serve(str(work / "repo"))
     mark(f"boot {number}: {version}")
     host.boot(DISK, PARTITIONS, version, counted if counted != "-" else None)

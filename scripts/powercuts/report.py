@@ -17,7 +17,23 @@ def phases(work, log):
     return [(log.position(mark["log"]), mark["what"]) for mark in marks]
 
 
-def text(work, log, results):
+def real_lines(booted):
+    """What came of the cuts that were really booted."""
+    lost = sum("lost" in result for result in booted)
+    by_kind = collections.Counter(result["kind"] for result in booted)
+    by_phase = collections.Counter(result["until"] for result in booted)
+    lines = ["", "## Really booted", "",
+             "A host with a real image (`manifests/base.yaml` and a shell) lives behind the same driver in QEMU: firmware, systemd-boot,",
+             "kernel, dm-verity, systemd. After each of these cuts it is booted in QEMU, until its health checks have passed; then its agent",
+             "is asked what it knows, and `ballastctl doctor` what is wrong.", "",
+             f"**{len(booted)} cuts booted, {lost} hosts lost.**", "", "| what of the last writes is on the medium | cuts |", "|---|---:|"]
+    lines += [f"| {KINDS[kind]} | {by_kind[kind]} |" for kind in KINDS if by_kind[kind]]
+    lines += ["", "| until | cuts |", "|---|---:|"]
+    lines += [f"| {what} | {count} |" for what, count in by_phase.items()]
+    return lines
+
+
+def text(work, log, results, firmware_boots, booted):
     ends = phases(work, log)
 
     def phase(position):
@@ -35,7 +51,8 @@ def text(work, log, results):
         "QEMU's blklogwrites driver while the host lives: UEFI firmware and systemd-boot in QEMU, a kernel's own FAT and ext4 and the",
         "agent in user-mode Linux. Then the disk is made as a cut would leave it, and for each such disk a model of firmware and loader",
         "says what boots; its kernel image and its slot are compared byte by byte; the host comes up with real mounts, its agent goes",
-        "on, and pins, denials and the version that it ends with are compared with what its operator was told.", "",
+        "on, and pins, denials, events and the version that it ends with are compared with what its operator was told.",
+        f"After {firmware_boots} of the cuts, firmware and systemd-boot start in QEMU what the model says.", "",
         f"**{len(results)} cuts tried, {len(lost)} hosts lost.**", "", "| what of the last writes is on the medium | cuts | hosts lost |",
         "|---|---:|---:|"]
     lines += [f"| {KINDS[kind]} | {by_kind[kind]} | {lost_by_kind[kind]} |" for kind in KINDS]
@@ -43,4 +60,6 @@ def text(work, log, results):
     lines += [f"| {what} | {by_phase[what]} | {lost_by_phase[what]} |" for what in order if by_phase[what]]
     lines += ["", "| what booted, one after another | cuts |", "|---|---:|"]
     lines += [f"| {what} | {count} |" for what, count in booted.most_common()]
+    if booted:
+        lines += real_lines(booted)
     return "\n".join(lines) + "\n"

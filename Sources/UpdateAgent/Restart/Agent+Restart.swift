@@ -1,7 +1,8 @@
 public import Fault
-import Glibc
+import FileIO
 public import JSON
 import Synchronization
+import SystemPackage
 import Trust
 
 /// Who wants a restart, and of what.
@@ -58,9 +59,10 @@ public struct RestartStatus: Sendable, Hashable {
 }
 
 extension Agent {
-    /// Seconds between two attempts of the host's own, at first and after many.
-    private static let attemptPauses: [Int64] = [30, 60, 60, 60, 120, 120, longestPause]
-    private static let longestPause: Int64 = 300
+    /// Seconds until the host asks again by itself whether something still holds a restart back, the first time and later.
+    private static let askPauses: [Int64] = [60, 60, 60, 120, 120, 300]
+    /// Seconds until it drains again.
+    private static let drainPauses: [Int64] = [900, 1800, 3600, 7200, 14400]
     /// How long one look at all checks may take, in seconds.
     private static let lookSeconds = 60
     private static let lookUnit = "ballast-look.service"
@@ -94,8 +96,19 @@ extension Agent {
             }
             return try shutDown(order)
         }
-        try begin()
-        defer { end() }
+        let lock = try begin()
+        defer { end(lock) }
+        do throws(UpdateAgentFault) {
+            let result = try attempt(order)
+            scheduleAttempt(after: nil)
+            return result
+        } catch {
+            scheduleAttempt(after: error)
+            throw error
+        }
+    }
+
+    private func attempt(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
         try store.change { $0.outage = nil }
         if let hold = contract.hold(.restart, now: host.now) { throw try noteHold(hold, order) }
         live.withLock { $0.restart.hold = nil }
@@ -105,7 +118,7 @@ extension Agent {
         for preparation in preparations {
             guard isStillWanted(order) else { break }
             do throws(UpdateAgentFault) { try prepare(preparation) } catch {
-                try undoPreparations(isAbandoned: true)
+                try? undoPreparations(isAbandoned: true)
                 throw error
             }
         }
@@ -120,24 +133,43 @@ extension Agent {
             if !result.isRebooting { try undoPreparations(isAbandoned: true) }
             return result
         } catch {
-            try undoPreparations(isAbandoned: true)
+            try? undoPreparations(isAbandoned: true)
             throw error
         }
     }
 
-    private func begin() throws(UpdateAgentFault) {
+    /// Makes this the one restart that is being got ready for, in this process and in all of the agent.
+    private func begin() throws(UpdateAgentFault) -> FileLock {
         let doing = live.withLock { live -> String? in
             guard !live.restart.isPreparing else { return live.restart.doing ?? "its gates are asked" }
             live.restart.isPreparing = true
             return nil
         }
-        guard let doing else { return }
-        throw Self.busy(
-            "a restart is being got ready for: \(doing)",
-            remedy: "wait for its end, or pass over it with 'ballastctl reboot --force'")
+        let remedy = "wait for its end, or pass over it with 'ballastctl reboot --force'"
+        if let doing { throw Self.busy("a restart is being got ready for: \(doing)", remedy: remedy) }
+        do throws(UpdateAgentFault) {
+            guard let lock = try restartLock() else {
+                throw Self.busy("another process of the agent gets ready for a restart", remedy: remedy)
+            }
+            return lock
+        } catch {
+            live.withLock { $0.restart.isPreparing = false }
+            throw error
+        }
     }
 
-    private func end() {
+    /// The lock of whoever drains or undoes it, or nil where another process has it.
+    private func restartLock() throws(UpdateAgentFault) -> FileLock? {
+        do throws(FileIOFault) {
+            try host.paths.state.makeDirectories()
+            return try FileLock.ifFree(host.paths.state.appending("restart.lock"))
+        } catch {
+            throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
+        }
+    }
+
+    private func end(_ lock: FileLock) {
+        withExtendedLifetime(lock) {}
         live.withLock { live in
             live.restart.isPreparing = false
             live.restart.doing = nil
@@ -175,7 +207,10 @@ extension Agent {
         live.withLock { $0.restart.doing = RestartHold.label(.drain, preparation.name) }
         let start = ContinuousClock.now
         // First, for a power cut in the midst of it leaves something to be undone, too.
-        try change { $0.prepared.append(preparation) }
+        try change { state in
+            state.prepared.removeAll { $0 == preparation }
+            state.prepared.append(preparation)
+        }
         do throws(UpdateAgentFault) { try host.startUnit(preparation.unit, preparation.timeout) } catch {
             let fault = UpdateAgentFault(
                 .held, "the restart is held back by drain '\(preparation.name)': \(error.message)",
@@ -196,6 +231,7 @@ extension Agent {
 
     /// Asks for the reboot. What boots next may have been decided anew while the host got ready.
     private func shutDown(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
+        let passed = order.isForced ? passedOver(order) : nil
         do throws(UpdateAgentFault) {
             let next = try decide(.whatIsPossible) { state, _ in
                 let target = self.next(state)
@@ -204,7 +240,7 @@ extension Agent {
                 state.phase = settled(state)
                 var event = HostEvent(.restarting, version: target, at: host.now())
                 event.restart = RestartPlan.full(version: target).name
-                if order.isForced, let passed = passedOver(order) { event.cause = passed }
+                event.cause = passed
                 state.record(event)
                 return target
             }
@@ -213,8 +249,8 @@ extension Agent {
                     "\(order.wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
             }
             try host.reboot()
-            let passed = order.isForced ? passedOver(order).map { "; \($0)" } ?? "" : ""
-            return ActionResult("rebooting into \(target)\(passed)", version: target, isRebooting: true)
+            let addition = passed.map { "; \($0)" } ?? ""
+            return ActionResult("rebooting into \(target)\(addition)", version: target, isRebooting: true)
         } catch {
             live.withLock { $0.rebootAsked = nil }
             try change { state in
@@ -295,32 +331,44 @@ extension Agent {
         do throws(UpdateAgentFault) {
             if try takeSettings() { return }
             if !known.prepared.isEmpty {
-                guard known.good.contains(running), !isProving(known) else { return }
+                // Another process may be at it.
+                guard known.good.contains(running), !isProving(known), let lock = try restartLock() else { return }
+                defer { withExtendedLifetime(lock) {} }
                 try undoPreparations(isAbandoned: false)
-                if try !store.read().prepared.isEmpty { return scheduleAttempt(hasFailed: true) }
+                if try !store.read().prepared.isEmpty {
+                    return scheduleAttempt(after: UpdateAgentFault(.system, "a drain could not be undone"))
+                }
             }
             guard settings.reboot == .immediate, jobs.current == nil, let pending = known.pending,
                 pending.version != running, pending.previous == running, !isProving(known), known.rollback == nil
             else {
-                live.withLock { $0.restart.hold = nil }
-                return scheduleAttempt(hasFailed: false)
+                return live.withLock { live in
+                    live.restart.hold = nil
+                    live.restart.failures = 0
+                }
             }
             let result = try restart(RestartOrder(wanted: pending.version))
             log(result.detail)
         } catch {
             if error.code != .busy { log("\(error)") }
-            scheduleAttempt(hasFailed: true)
         }
     }
 
-    /// Until the next attempt: as long as what holds the restart back says, or longer each time.
-    private func scheduleAttempt(hasFailed: Bool) {
+    /// When the host tries again by itself: when what holds the restart back says, or after a pause. What is drained is not drained and
+    /// undone again every few minutes.
+    private func scheduleAttempt(after fault: UpdateAgentFault?) {
         live.withLock { live in
-            live.restart.failures = hasFailed ? live.restart.failures + 1 : 0
-            let pause = Self.attemptPauses[min(live.restart.failures, Self.attemptPauses.count - 1)]
+            guard fault != nil else {
+                live.restart.failures = 0
+                live.restart.nextAttempt = nil
+                return
+            }
+            live.restart.failures = min(live.restart.failures + 1, 100)
+            let pauses = live.restart.hold == nil ? Self.drainPauses : Self.askPauses
+            let pause = pauses[min(live.restart.failures, pauses.count) - 1]
             // A clock that is set must not make a host wait for days.
             let until = live.restart.hold?.until.map { max($0.seconds - host.now().seconds, 1) } ?? pause
-            live.restart.nextAttempt = hasFailed ? .now + .seconds(min(until, Self.longestPause)) : nil
+            live.restart.nextAttempt = .now + .seconds(min(until, pauses[pauses.count - 1]))
         }
     }
 }
