@@ -80,6 +80,7 @@ struct RestartUnits {
             "unit": unit(drain.action, Self.drain(drain.name)),
         ]
         if let undo = drain.undo { members["undo"] = unit(undo, Self.undrain(drain.name)) }
+        if case .command(let words)? = drain.undo { members["undo_command"] = .array(words.map { .string($0) }) }
         return .object(members)
     }
 

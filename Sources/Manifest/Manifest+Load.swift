@@ -151,7 +151,15 @@ extension Manifest {
 
     private static func question(_ gate: TypedNode) throws(ManifestFault) -> Gate.Question {
         if let unit = gate.optionalString("unit") { return .unit(unit) }
-        if let file = gate.optionalString("file") { return .file(file) }
+        if let file = gate.optionalString("file") {
+            let hidden = ["/tmp", "/var/tmp", "/home", "/root", "/run/user"]
+            guard let directory = hidden.first(where: { file == $0 || file.hasPrefix($0 + "/") }) else {
+                return .file(file)
+            }
+            throw ManifestFault(
+                .badValue, "the agent does not see \(file): its \(directory) is its own",
+                at: gate.node["file"]?.origin?.place, remedy: "take another place, such as /run")
+        }
         if let address = gate.optionalString("http") { return .http(address) }
         return .command(gate.strings("command"))
     }

@@ -34,7 +34,7 @@ extension Agent {
                 _ = try self.reboot(force: force)
                 result.isRebooting = true
             } catch {
-                guard error.code == .held else { throw error }
+                guard error.code == .held || error.code == .busy else { throw error }
                 result.detail += "; \(error.message); 'ballastctl reboot' tries again, and with --force passes over it"
             }
         }

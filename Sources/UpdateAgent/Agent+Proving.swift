@@ -155,6 +155,7 @@ extension Agent {
             if state.rollback?.target == running { state.rollback = nil }
             if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
             state.addGood(running)
+            state.provedBoot = host.bootIdentifier
             if isNew {
                 state.record(HostEvent(.proved, version: running, at: host.now()))
                 // It goes on to be watched; for what a host was installed with there is nothing to go back to.

@@ -30,7 +30,11 @@ extension Agent {
         }
         guard case .update(var result) = outcome else { throw Self.busy("a check runs already") }
         if settings.reboot == .immediate, let version = result.version, try store.read().pending?.version == version {
-            try restart(into: version, &result)
+            if isOperator || isRestartDue {
+                try restart(into: version, &result)
+            } else if let hold = live.withLock({ $0.restart.hold }) {
+                result.detail += "; the restart is held back by \(hold.text)"
+            }
         }
         return result
     }
@@ -134,6 +138,10 @@ extension Agent {
 
     private func bring(_ release: ReleaseDocument, _ job: JobBoard.Job) throws(UpdateAgentFault) -> UpdateResult {
         let version = release.version.description
+        // What waits is what the host gets ready for.
+        if live.withLock({ $0.restart.isPreparing }) || isAnotherPreparing {
+            throw Self.busy("the host gets ready for a restart", remedy: "wait for its end")
+        }
         guard let source else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
         let asked = (host.now(), ContinuousClock.now)
         job.bring(version)

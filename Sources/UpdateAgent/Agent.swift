@@ -59,18 +59,19 @@ public final class Agent: UpdateService {
     ///   - settingsProblem: what is wrong with the operator's settings, to be shown.
     ///   - source: nil where the image names no repository.
     ///   - contract: what may hold a restart back, or gets ready for it.
+    ///   - overlay: the operator's settings as they were read.
     ///   - checkpoint: after how many bytes of a download an update flushes what came and notes how far it is. So many, and a frame,
     ///     come again after a power cut.
     public init(
         settings: AgentSettings, settingsProblem: String? = nil, host: Host, source: (any BlobSource)?,
-        contract: RestartContract = RestartContract(), checkpoint: Int64 = 2 << 20
+        contract: RestartContract = RestartContract(), overlay: [UInt8]?? = nil, checkpoint: Int64 = 2 << 20
     ) {
         self.settings = settings
         self.settingsProblem = settingsProblem
         self.host = host
         self.source = source
         self.contract = contract
-        overlay = host.overlay()
+        self.overlay = overlay ?? host.overlay()
         self.checkpoint = checkpoint
         store = HostStore(host: host, settings: settings)
     }

@@ -73,26 +73,32 @@ public struct AgentSettings: Sendable, Hashable {
                 problems.isEmpty
                 ? nil
                 : "of the settings in \(paths.overlay) these are without effect: "
-                    + problems.map(\.message).joined(separator: "; ")
-            return (try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string)), problem)
+                    + problems.map(\.fault.message).joined(separator: "; ")
+            var result = try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string))
+            result.restart.problem = problems.first { $0.isOfRestart }.map { "\(paths.overlay): \($0.fault.message)" }
+            return (result, problem)
         } catch {
-            return (settings, "the settings in \(paths.overlay) are without effect: \(error)")
+            var result = settings
+            // What it says of restarts cannot be told, but that it does.
+            let text = (try? paths.overlay.text(limit: 1 << 20)) ?? ""
+            if text.contains("\"restart\"") { result.restart.problem = "\(error)" }
+            return (result, "the settings in \(paths.overlay) are without effect: \(error)")
         }
     }
 
     /// Member by member, those of inner objects too; what would make the settings unusable is left out.
     private static func merge(
         _ overlay: JSONValue, over image: JSONValue, source: String
-    ) -> (merged: JSONValue, problems: [JSONFault]) {
+    ) -> (merged: JSONValue, problems: [(fault: JSONFault, isOfRestart: Bool)]) {
         var merged = image
-        var problems: [JSONFault] = []
+        var problems: [(fault: JSONFault, isOfRestart: Bool)] = []
         for piece in pieces(of: overlay) {
             let candidate = merge(piece, over: merged)
             do throws(JSONFault) {
                 _ = try AgentSettings(parsing: JSONCursor(candidate, source: source))
                 merged = candidate
             } catch {
-                problems.append(error)
+                problems.append((error, piece["restart"] != nil))
             }
         }
         return (merged, problems)

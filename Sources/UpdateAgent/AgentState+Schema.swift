@@ -50,6 +50,7 @@ extension AgentState {
         }
         revoked = Dictionary(pairs, uniquingKeysWith: { $1 })
         lastCheck = reader.take("last_check") { value throws(JSONFault) in try AgentText.time(value) }
+        provedBoot = reader.take("proved_boot") { value throws(JSONFault) in try value.string() }
         setbacks = reader.takeAll("setbacks") { value throws(JSONFault) in try Setback(parsing: value) }
         let offers = reader.takeAll("reoffers") { value throws(JSONFault) in
             (try value.field("version").string(), try value.field("count").integer(in: 1...Int(Int32.max)))
@@ -68,10 +69,12 @@ extension AgentState {
         readProblem = reader.problem
     }
 
-    /// Pins, denials and revocations: what a host must not forget, in the same schema.
+    /// Pins, denials and revocations, what is drained, and the numbers of events: what a host must not forget, in the same schema.
     var decisions: JSONValue {
         guard case .object(let all) = json else { return .null }
-        let kept: Set<String> = ["format", "pinned", "denied", "revoked", "reoffers"]
+        let kept: Set<String> = [
+            "format", "pinned", "denied", "revoked", "reoffers", "prepared", "last_event", "acknowledged_event",
+        ]
         return .object(all.filter { kept.contains($0.key) })
     }
 
@@ -109,6 +112,7 @@ extension AgentState {
         if !prepared.isEmpty || extraElements["prepared"] != nil {
             members["prepared"] = elements("prepared", prepared.map(\.json))
         }
+        set("proved_boot", provedBoot.map { .string($0) })
         set("failed_boot", failedBoot.map { .string($0) })
         if !unproved.isEmpty || extraElements["unproved"] != nil {
             members["unproved"] = elements("unproved", unproved.map { .string($0) })

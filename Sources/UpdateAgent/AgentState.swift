@@ -109,6 +109,8 @@ public struct AgentState: Sendable, Hashable {
     public var unproved: [String] = []
     /// What was done before a restart and has not been undone yet, in the order in which it was done.
     var prepared: [Preparation] = []
+    /// The last boot in which the health checks have passed.
+    var provedBoot: String?
     /// Since when the host does not answer, and the boot that ended then.
     var outage: Outage?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.

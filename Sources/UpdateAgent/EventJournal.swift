@@ -24,14 +24,12 @@ struct EventJournal: Sendable {
 
     /// What is there, oldest first. Lines that are no events, as after a power cut, are passed over.
     func events() throws(FileIOFault) -> [HostEvent] {
-        var events: [HostEvent] = []
-        for path in [oldPath, path] {
-            for event in Self.events(in: try Self.contents(of: path)) where event.sequence > events.last?.sequence ?? 0
-            {
-                events.append(event)
-            }
+        var events: [Int64: HostEvent] = [:]
+        // In this order: where the one becomes the other meanwhile, it is read twice, and not passed over.
+        for path in [path, oldPath] {
+            for event in Self.events(in: try Self.contents(of: path)) { events[event.sequence] = event }
         }
-        return events
+        return events.values.sorted { $0.sequence < $1.sequence }
     }
 
     /// The number of the newest event, or 0.

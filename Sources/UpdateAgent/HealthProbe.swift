@@ -82,9 +82,10 @@ struct HealthProbe {
             if let failure = answer.failure { return "\(failure)" }
         }
         guard answer.status != 0 else {
-            return answer.failure.map { "\($0)" } ?? "\(address) answers without a status"
+            return answer.failure.map { "\($0)" } ?? "\(WebAddress.redacted(address)) answers without a status"
         }
-        return 200...299 ~= answer.status ? nil : "\(address) answers with HTTP status \(answer.status)"
+        return 200...299 ~= answer.status
+            ? nil : "\(WebAddress.redacted(address)) answers with HTTP status \(answer.status)"
     }
 
     /// With containerd's own client where there is one; otherwise the way every gRPC connection begins.

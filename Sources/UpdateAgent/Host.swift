@@ -29,7 +29,11 @@ public struct Host: Sendable {
     public var reboot: @Sendable () throws(UpdateAgentFault) -> Void
     /// Starts the agent's own service anew, and returns.
     public var restartAgent: @Sendable () throws(UpdateAgentFault) -> Void
-    /// Runs a oneshot service to its end, within a number of seconds.
+    /// Runs a program as a service of its own to its end, within a number of seconds.
+    public var runCommand: @Sendable (_ words: [String], _ seconds: Int) throws(UpdateAgentFault) -> Void
+    /// Ends a service, and returns when it has ended.
+    public var stopUnit: @Sendable (_ unit: String) throws(UpdateAgentFault) -> Void
+    /// Runs a oneshot service to its end, within a number of seconds; throws `notFound` where there is none.
     public var startUnit: @Sendable (_ unit: String, _ seconds: Int) throws(UpdateAgentFault) -> Void
     /// Who holds a block inhibitor lock on shutdown, each as a sentence.
     public var inhibitors: @Sendable () -> [String]
@@ -48,6 +52,8 @@ public struct Host: Sendable {
         countedEntry: @escaping @Sendable () -> CountedEntry?,
         reboot: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
         restartAgent: @escaping @Sendable () throws(UpdateAgentFault) -> Void,
+        runCommand: @escaping @Sendable ([String], Int) throws(UpdateAgentFault) -> Void,
+        stopUnit: @escaping @Sendable (String) throws(UpdateAgentFault) -> Void,
         startUnit: @escaping @Sendable (String, Int) throws(UpdateAgentFault) -> Void,
         inhibitors: @escaping @Sendable () -> [String],
         journal: @escaping @Sendable (String?) -> [UInt8], now: @escaping @Sendable () -> UTCTime,
@@ -62,6 +68,8 @@ public struct Host: Sendable {
         self.countedEntry = countedEntry
         self.reboot = reboot
         self.restartAgent = restartAgent
+        self.runCommand = runCommand
+        self.stopUnit = stopUnit
         self.startUnit = startUnit
         self.inhibitors = inhibitors
         self.journal = journal
@@ -87,6 +95,10 @@ public struct Host: Sendable {
             countedEntry: { EfiVariables(prefix: prefix).countedEntry },
             reboot: { () throws(UpdateAgentFault) in try SystemCommands.reboot() },
             restartAgent: { () throws(UpdateAgentFault) in try SystemCommands.restartAgent() },
+            runCommand: { (words, seconds) throws(UpdateAgentFault) in
+                try SystemCommands.run(words, withinSeconds: seconds)
+            },
+            stopUnit: { (unit) throws(UpdateAgentFault) in try SystemCommands.stop(unit) },
             startUnit: { (unit, seconds) throws(UpdateAgentFault) in
                 try SystemCommands.start(unit, withinSeconds: seconds)
             }, inhibitors: { SystemCommands.shutdownInhibitors() },
@@ -101,7 +113,10 @@ public struct Host: Sendable {
     }
 
     /// The operator's settings as they are now, or nil where there are none.
-    func overlay() -> [UInt8]? { try? paths.overlay.contents(limit: 1 << 20) }
+    func overlay() -> [UInt8]? { Self.overlay(paths) }
+
+    /// The operator's settings as they are now below `paths`, or nil where there are none.
+    public static func overlay(_ paths: HostPaths) -> [UInt8]? { try? paths.overlay.contents(limit: 1 << 20) }
 
     /// Whether this boot takes one of its entry's tries.
     func isBootCounted() -> Bool { countedEntry() != nil }

@@ -6,8 +6,8 @@ extension HostEvent {
 
     /// The sentence, as far as this agent knows what the event is about.
     private var ownDetail: String? {
-        // Agents before this one numbered no events, and their sentences say what no member does.
-        guard sequence > 0 || givenDetail == nil else { return nil }
+        // Agents that named no boot wrote sentences that say what no member does.
+        guard !bootIdentifier.isEmpty || givenDetail == nil else { return nil }
         let other = otherVersion ?? "the other version"
         return switch kind {
         case .staged: "\(version) is written to the other slot and starts with the next reboot"

@@ -1,6 +1,8 @@
 import Command
 import Fault
+import FileIO
 import JSON
+import SystemPackage
 
 /// The programs of the host that the agent uses: systemctl, busctl and journalctl.
 enum SystemCommands {
@@ -37,19 +39,60 @@ enum SystemCommands {
 
     /// Runs a oneshot service to its end.
     ///
-    /// - Throws: `system` where it fails, or where it is stopped since its time is over.
+    /// - Throws: `notFound` where there is none, `invalid` where it is another kind of unit, `system` where it fails, or where it is stopped
+    ///   since its time is over.
     static func start(_ unit: String, withinSeconds seconds: Int) throws(UpdateAgentFault) {
         let remedy = "'journalctl -u \(unit)' says more"
+        let properties = try properties(of: unit)
+        if properties["LoadState"] == "not-found" {
+            throw UpdateAgentFault(.notFound, "there is no unit \(unit)")
+        }
+        guard properties["Type"] ?? "oneshot" == "oneshot" else {
+            throw UpdateAgentFault(
+                .invalid, "\(unit) is no oneshot service, so it does not end", remedy: "name one with 'Type=oneshot'")
+        }
         // One that is still active from another time would be taken for one that has run now.
-        _ = try systemctl(["stop", "--", unit], withinSeconds: patience)
+        if properties["RemainAfterExit"] == "yes" { try stop(unit) }
         guard let outcome = try systemctl(["start", "--", unit], withinSeconds: seconds) else {
-            _ = try systemctl(["stop", "--no-block", "--", unit], withinSeconds: patience)
+            try stop(unit)
             throw UpdateAgentFault(.system, "\(unit) did not end within \(seconds) s", remedy: remedy)
         }
         guard outcome.status == 0 else {
             let said = outcome.errorText.split(separator: "\n").first.map { ": \($0.excerpt(limit: 200))" } ?? ""
             throw UpdateAgentFault(.system, "\(unit) failed\(said)", remedy: remedy)
         }
+    }
+
+    /// Ends a unit, if it is active. systemd kills what does not end by itself after TimeoutStopSec=, 90 s where nothing else is said.
+    static func stop(_ unit: String) throws(UpdateAgentFault) {
+        guard try systemctl(["stop", "--", unit], withinSeconds: 3 * patience) != nil else {
+            throw UpdateAgentFault(.system, "\(unit) cannot be stopped", remedy: "'systemctl status \(unit)' says more")
+        }
+    }
+
+    /// Runs a program as a oneshot service that is gone when it ends.
+    static func run(_ words: [String], withinSeconds seconds: Int) throws(UpdateAgentFault) {
+        let options = ["--quiet", "--wait", "--collect", "--service-type=oneshot", "-p", "TimeoutStartSec=\(seconds)"]
+        let line = words.joined(separator: " ").excerpt(limit: 100)
+        do throws(CommandFault) {
+            let command = Command("systemd-run", options + ["--"] + words)
+            guard let outcome = try command.outcome(withinSeconds: seconds + patience), outcome.status == 0 else {
+                throw CommandFault(.failed, "'\(line)' did not succeed within \(seconds) s")
+            }
+        } catch {
+            throw UpdateAgentFault(.system, "'\(line)' cannot be run", cause: error)
+        }
+    }
+
+    /// What systemd says of a unit.
+    private static func properties(of unit: String) throws(UpdateAgentFault) -> [String: String] {
+        let arguments = ["show", "-p", "LoadState", "-p", "Type", "-p", "RemainAfterExit", "--", unit]
+        let text = try systemctl(arguments, withinSeconds: patience)?.outputText ?? ""
+        let pairs = text.split(separator: "\n").compactMap { line -> (String, String)? in
+            let parts = line.split(separator: "=", maxSplits: 1)
+            return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
+        }
+        return Dictionary(pairs, uniquingKeysWith: { $1 })
     }
 
     private static func systemctl(
@@ -61,7 +104,7 @@ enum SystemCommands {
     }
 
     /// Who holds a block inhibitor lock on shutdown, by logind's ListInhibitors: what, who, why, mode, user, process of each. A host
-    /// without logind has none.
+    /// without logind has none; where logind cannot be asked, that is said in their place.
     static func shutdownInhibitors() -> [String] {
         let command = Command(
             "busctl",
@@ -69,10 +112,17 @@ enum SystemCommands {
                 "--json=short", "call", "org.freedesktop.login1", "/org/freedesktop/login1",
                 "org.freedesktop.login1.Manager", "ListInhibitors",
             ])
-        guard let outcome = try? command.outcome(withinSeconds: patience), outcome.status == 0,
-            let cursor = try? JSONCursor(parsing: outcome.output, source: "busctl")
-        else { return [] }
-        return (try? inhibitors(cursor)) ?? []
+        guard FilePath("/run/dbus/system_bus_socket").exists else { return [] }
+        do {
+            guard let outcome = try command.outcome(withinSeconds: patience) else {
+                return ["logind does not answer, so nobody knows who holds a lock"]
+            }
+            if outcome.status == 0 { return try inhibitors(JSONCursor(parsing: outcome.output, source: "busctl")) }
+            let said = outcome.errorText.split(separator: "\n").first.map { String($0).excerpt(limit: 200) } ?? ""
+            return said.contains("not provided by any .service files") ? [] : ["logind cannot be asked: \(said)"]
+        } catch {
+            return ["logind cannot be asked: \(error)"]
+        }
     }
 
     static func inhibitors(_ cursor: JSONCursor) throws(JSONFault) -> [String] {

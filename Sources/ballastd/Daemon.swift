@@ -109,11 +109,15 @@ enum Daemon {
     }
 
     private static func agent(_ prefix: FilePath) throws(UpdateAgentFault) -> Agent {
+        // Before they are read: what is written meanwhile has changed then.
+        let overlay = Host.overlay(HostPaths(prefix: prefix))
         let (settings, problem, host) = try parts(prefix)
         let source =
             settings.mirrors.isEmpty ? nil : MirroredRepository(settings, host: host, fetcher: fetcher(host.paths))
-        let contract = RestartContract(settings.restart, host: host, fetcher: fetcher(host.paths))
-        return Agent(settings: settings, settingsProblem: problem, host: host, source: source, contract: contract)
+        let contract = RestartContract(settings, host: host, fetcher: fetcher(host.paths))
+        return Agent(
+            settings: settings, settingsProblem: problem, host: host, source: source, contract: contract,
+            overlay: overlay)
     }
 
     private static func fetcher(_ paths: HostPaths) -> any Fetcher { WorkerFetcher(socket: paths.fetchSocket) }

@@ -26,7 +26,8 @@ struct HealthProbeTests {
             paths: HostPaths(prefix: host.directory), running: try ImageVersion("1.0"), bootIdentifier: "",
             identifier: "", slots: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
             bootFiles: { () throws(BootControlFault) in throw BootControlFault(.notOurs, "") },
-            countedEntry: { nil }, reboot: {}, restartAgent: {}, startUnit: { _, _ in }, inhibitors: { [] },
+            countedEntry: { nil }, reboot: {}, restartAgent: {}, runCommand: { _, _ in }, stopUnit: { _ in },
+            startUnit: { _, _ in }, inhibitors: { [] },
             journal: { _ in [] }, now: { TestRepository.now }, random: { $0 })
         return try await onOwnThread {
             HealthRunner(settings: settings, host: machine, fetcher: DirectFetcher()).run { _ in }

@@ -100,6 +100,9 @@ final class TestHost: Sendable {
         /// Called with each unit that is started.
         var onStart: @Sendable (String) -> Void = { _ in }
         var unitProblems: [String: String] = [:]
+        /// Units that there are not.
+        var missingUnits: Set<String> = []
+        var stoppedUnits: [String] = []
         var now = TestRepository.now
     }
 
@@ -150,6 +153,12 @@ final class TestHost: Sendable {
             restartAgent: { [weak self] () throws(UpdateAgentFault) in
                 self?.state.withLock { $0.agentRestarts += 1 }
             },
+            runCommand: { [weak self] (words, _) throws(UpdateAgentFault) in
+                self?.state.withLock { $0.startedUnits.append(words.joined(separator: " ")) }
+            },
+            stopUnit: { [weak self] (unit) throws(UpdateAgentFault) in
+                self?.state.withLock { $0.stoppedUnits.append(unit) }
+            },
             startUnit: { [weak self] (unit, seconds) throws(UpdateAgentFault) in try self?.start(unit, seconds) },
             inhibitors: { [weak self] in self?.state.withLock { $0.inhibitors } ?? [] },
             journal: { Array("journal of \($0 ?? "this boot")\n".utf8) },
@@ -159,11 +168,14 @@ final class TestHost: Sendable {
     /// The agent on it.
     func agent(_ change: (inout [String: JSONValue]) -> Void = { _ in }) throws -> Agent {
         let (settings, host) = (try settings(change), try present())
-        let contract = RestartContract(settings.restart, host: host, fetcher: DirectFetcher())
+        let contract = RestartContract(settings, host: host, fetcher: DirectFetcher())
         return Agent(settings: settings, host: host, source: source, contract: contract, checkpoint: 1 << 18)
     }
 
     private func start(_ unit: String, _ seconds: Int) throws(UpdateAgentFault) {
+        if state.withLock({ $0.missingUnits.contains(unit) }) {
+            throw UpdateAgentFault(.notFound, "there is no unit \(unit)")
+        }
         let (problem, onStart) = state.withLock { state in
             state.startedUnits.append(unit)
             return (state.unitProblems[unit], state.onStart)

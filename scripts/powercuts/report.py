@@ -44,7 +44,7 @@ def text(work, log, results, firmware_boots, booted):
     lost_by_phase = collections.Counter(phase(result["position"]) for result in lost)
     by_kind = collections.Counter(result["kind"] for result in results)
     lost_by_kind = collections.Counter(result["kind"] for result in lost)
-    booted = collections.Counter(" → ".join(result["booted"]) for result in results if "booted" in result)
+    sequences = collections.Counter(" → ".join(result["booted"]) for result in results if "booted" in result)
     lines = [
         "# Power cuts", "",
         "Written by `scripts/power-cuts --report docs/reliability.md`. A host's disk (GPT, FAT, both slots, and ext4 on /var) is behind",
@@ -59,7 +59,7 @@ def text(work, log, results, firmware_boots, booted):
     lines += ["", "| until | cuts | hosts lost |", "|---|---:|---:|"]
     lines += [f"| {what} | {by_phase[what]} | {lost_by_phase[what]} |" for what in order if by_phase[what]]
     lines += ["", "| what booted, one after another | cuts |", "|---|---:|"]
-    lines += [f"| {what} | {count} |" for what, count in booted.most_common()]
+    lines += [f"| {what} | {count} |" for what, count in sequences.most_common()]
     if booted:
         lines += real_lines(booted)
     return "\n".join(lines) + "\n"

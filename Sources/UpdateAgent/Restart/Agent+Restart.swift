@@ -25,10 +25,18 @@ struct LiveRestart {
     var doing: String?
     /// When the next attempt is made.
     var nextAttempt: ContinuousClock.Instant?
+    /// When what could not be undone is tried again.
+    var nextUndo: ContinuousClock.Instant?
+    /// What was said in the log the last time.
+    var lastLogged = ""
     /// Whether the agent itself was asked to start anew.
     var isStarted = false
-    /// The attempts in a row that came to nothing.
-    var failures = 0
+    /// How often in a row something held the restart back.
+    var holds = 0
+    /// How often in a row a drain did not succeed.
+    var drainFailures = 0
+    /// How often in a row something could not be undone.
+    var undoFailures = 0
 }
 
 /// What waits for a restart, and what holds that back.
@@ -62,7 +70,9 @@ extension Agent {
     /// Seconds until the host asks again by itself whether something still holds a restart back, the first time and later.
     private static let askPauses: [Int64] = [60, 60, 60, 120, 120, 300]
     /// Seconds until it drains again.
-    private static let drainPauses: [Int64] = [900, 1800, 3600, 7200, 14400]
+    private static let drainPauses: [Int64] = [300, 900, 1800, 3600]
+    /// Seconds until it undoes again what could not be undone.
+    private static let undoPauses: [Int64] = [30, 60, 120, 300]
     /// How long one look at all checks may take, in seconds.
     private static let lookSeconds = 60
     private static let lookUnit = "ballast-look.service"
@@ -87,7 +97,8 @@ extension Agent {
 
     // MARK: The way down
 
-    /// Restarts the host: asks all that may hold it back, does what is to be done before, and asks systemd. Holds no lock meanwhile.
+    /// Restarts the host: asks all that may hold it back, does what is to be done before, and asks systemd. Holds neither the lock of the
+    /// state nor that of jobs meanwhile.
     func restart(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
         if order.isForced {
             if order.isOperators {
@@ -126,6 +137,10 @@ extension Agent {
         if let target = rebootTarget {
             // Somebody did not wait for the drains.
             return ActionResult("rebooting into \(target)", version: target, isRebooting: true)
+        }
+        if !preparations.isEmpty, let hold = contract.hold(.restart, isAgain: true, now: host.now) {
+            try? undoPreparations(isAbandoned: true)
+            throw try noteHold(hold, order)
         }
         look()
         do throws(UpdateAgentFault) {
@@ -168,6 +183,9 @@ extension Agent {
         }
     }
 
+    /// Whether another process of the agent drains.
+    var isAnotherPreparing: Bool { (try? FileLock.isHeld(host.paths.state.appending("restart.lock"))) ?? false }
+
     private func end(_ lock: FileLock) {
         withExtendedLifetime(lock) {}
         live.withLock { live in
@@ -200,7 +218,8 @@ extension Agent {
         return UpdateAgentFault(
             .held, "the restart is held back by \(hold.text)",
             remedy: order.isOperators
-                ? "wait for it, or pass over it with 'ballastctl reboot --force'" : "the host tries again by itself")
+                ? "try again when it is over, or pass over it with 'ballastctl reboot --force'"
+                : "the host tries again by itself")
     }
 
     private func prepare(_ preparation: Preparation) throws(UpdateAgentFault) {
@@ -254,6 +273,7 @@ extension Agent {
         } catch {
             live.withLock { $0.rebootAsked = nil }
             try change { state in
+                state.outage = nil
                 state.phase = settled(state)
                 fail(&state, error, version: running, .reboot)
             }
@@ -276,30 +296,47 @@ extension Agent {
     ///
     /// - Parameter isAbandoned: whether there is no restart after all.
     func undoPreparations(isAbandoned: Bool) throws(UpdateAgentFault) {
+        guard rebootTarget == nil else { return }
         let known = try store.read()
         if isAbandoned, known.outage != nil { try store.change { $0.outage = nil } }
-        guard !known.prepared.isEmpty, rebootTarget == nil,
-            isAbandoned || (known.good.contains(running) && !isProving(known))
-        else { return }
+        guard !known.prepared.isEmpty, isAbandoned || hasProved(known) else { return }
         for preparation in known.prepared.reversed() {
-            if let undo = preparation.undo {
-                live.withLock { $0.restart.doing = "\(RestartHold.label(.drain, preparation.name)) is undone" }
-                defer { live.withLock { $0.restart.doing = nil } }
-                do throws(UpdateAgentFault) { try host.startUnit(undo, preparation.timeout) } catch {
-                    try change { state in
-                        fail(&state, error, version: running, .undrain, step: preparation.name)
-                    }
-                    continue
-                }
+            var isUndone = false
+            do throws(UpdateAgentFault) { isUndone = try undo(preparation) } catch {
+                try change { state in fail(&state, error, version: running, .undrain, step: preparation.name) }
+                // Nothing will ever undo it where nobody knows how.
+                guard error.code == .notFound else { continue }
             }
+            let isEvent = isUndone
             try change { state in
                 state.prepared.removeAll { $0 == preparation }
-                guard preparation.undo != nil else { return }
+                guard isEvent else { return }
                 var event = HostEvent(.undrained, version: running, at: host.now())
                 event.step = preparation.name
                 state.record(event)
             }
         }
+    }
+
+    /// Whether the health checks have passed in this boot.
+    private func hasProved(_ state: AgentState) -> Bool {
+        state.provedBoot == host.bootIdentifier && !host.bootIdentifier.isEmpty && !isProving(state)
+    }
+
+    /// - Returns: whether there was something to undo.
+    /// - Throws: `notFound` where the image has no unit for it, and nobody knows what that ran.
+    private func undo(_ preparation: Preparation) throws(UpdateAgentFault) -> Bool {
+        live.withLock { $0.restart.doing = "\(RestartHold.label(.drain, preparation.name)) is undone" }
+        defer { live.withLock { $0.restart.doing = nil } }
+        // A drain that is still at it, for its time was over or the agent was stopped, must not end after it was undone.
+        try host.stopUnit(preparation.unit)
+        guard let undo = preparation.undo else { return false }
+        do throws(UpdateAgentFault) { try host.startUnit(undo, preparation.timeout) } catch {
+            guard error.code == .notFound, let command = preparation.undoCommand else { throw error }
+            // This image's maker has taken the drain out, or an older image has not had it.
+            try host.runCommand(command, preparation.timeout)
+        }
+        return true
     }
 
     // MARK: By itself
@@ -311,46 +348,67 @@ extension Agent {
     private func takeSettings() throws(UpdateAgentFault) -> Bool {
         guard haveSettingsChanged(), jobs.current == nil, !live.withLock({ $0.restart.isStarted }) else { return false }
         live.withLock { $0.restart.isStarted = true }
-        try change { state in
-            var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
-            event.restart = RestartPlan.units([Self.ownUnit]).name
-            state.record(event)
+        do throws(UpdateAgentFault) {
+            try change { state in
+                var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
+                event.restart = RestartPlan.units([Self.ownUnit]).name
+                state.record(event)
+            }
+            try host.restartAgent()
+        } catch {
+            live.withLock { $0.restart.isStarted = false }
+            throw error
         }
-        try host.restartAgent()
         return true
     }
+
+    /// Whether the host tries again by itself now.
+    var isRestartDue: Bool { live.withLock { $0.restart.nextAttempt.map { .now >= $0 } ?? true } }
 
     /// Makes the restart that waits, if the policy is to do so, and undoes what an earlier one has left. Called again and again.
     ///
     /// - Parameter log: told what came of it.
     package func tendRestart(log: (String) -> Void) {
-        let (isDue, isBusy) = live.withLock { live in
-            (live.restart.nextAttempt.map { .now >= $0 } ?? true, live.restart.isPreparing)
+        guard !live.withLock({ $0.restart.isPreparing }), rebootTarget == nil, let known = try? store.read() else {
+            return
         }
-        guard isDue, !isBusy, rebootTarget == nil, let known = try? store.read() else { return }
         do throws(UpdateAgentFault) {
             if try takeSettings() { return }
-            if !known.prepared.isEmpty {
-                // Another process may be at it.
-                guard known.good.contains(running), !isProving(known), let lock = try restartLock() else { return }
-                defer { withExtendedLifetime(lock) {} }
-                try undoPreparations(isAbandoned: false)
-                if try !store.read().prepared.isEmpty {
-                    return scheduleAttempt(after: UpdateAgentFault(.system, "a drain could not be undone"))
-                }
-            }
+            try tidyUp(known)
             guard settings.reboot == .immediate, jobs.current == nil, let pending = known.pending,
                 pending.version != running, pending.previous == running, !isProving(known), known.rollback == nil
             else {
-                return live.withLock { live in
-                    live.restart.hold = nil
-                    live.restart.failures = 0
-                }
+                if next(known) == running { live.withLock { $0.restart.hold = nil } }
+                return
             }
-            let result = try restart(RestartOrder(wanted: pending.version))
-            log(result.detail)
+            if isRestartDue { log(try restart(RestartOrder(wanted: pending.version)).detail) }
         } catch {
-            if error.code != .busy { log("\(error)") }
+            guard error.code != .busy else { return }
+            let isNew = live.withLock { live in
+                defer { live.restart.lastLogged = "\(error)" }
+                return live.restart.lastLogged != "\(error)"
+            }
+            if isNew { log("\(error)") }
+        }
+    }
+
+    /// Undoes what an earlier restart has left.
+    private func tidyUp(_ known: AgentState) throws(UpdateAgentFault) {
+        // A restart that did not come.
+        if known.outage?.bootIdentifier == host.bootIdentifier {
+            try store.change { state in
+                if state.outage == known.outage { state.outage = nil }
+            }
+        }
+        let isDue = live.withLock { $0.restart.nextUndo.map { .now >= $0 } ?? true }
+        // Another process may be at it.
+        guard !known.prepared.isEmpty, isDue, hasProved(known), let lock = try restartLock() else { return }
+        defer { withExtendedLifetime(lock) {} }
+        try undoPreparations(isAbandoned: false)
+        let isDone = try store.read().prepared.isEmpty
+        live.withLock { live in
+            live.restart.undoFailures = isDone ? 0 : min(live.restart.undoFailures + 1, Self.undoPauses.count)
+            live.restart.nextUndo = isDone ? nil : .now + .seconds(Self.undoPauses[live.restart.undoFailures - 1])
         }
     }
 
@@ -359,16 +417,20 @@ extension Agent {
     private func scheduleAttempt(after fault: UpdateAgentFault?) {
         live.withLock { live in
             guard fault != nil else {
-                live.restart.failures = 0
-                live.restart.nextAttempt = nil
+                (live.restart.holds, live.restart.drainFailures, live.restart.nextAttempt) = (0, 0, nil)
                 return
             }
-            live.restart.failures = min(live.restart.failures + 1, 100)
-            let pauses = live.restart.hold == nil ? Self.drainPauses : Self.askPauses
-            let pause = pauses[min(live.restart.failures, pauses.count) - 1]
-            // A clock that is set must not make a host wait for days.
-            let until = live.restart.hold?.until.map { max($0.seconds - host.now().seconds, 1) } ?? pause
-            live.restart.nextAttempt = .now + .seconds(min(until, pauses[pauses.count - 1]))
+            let pause: Int64
+            if let hold = live.restart.hold {
+                live.restart.holds = min(live.restart.holds + 1, Self.askPauses.count)
+                let longest = Self.askPauses[live.restart.holds - 1]
+                // Not later than it opens; a clock that is set must not make a host wait for days.
+                pause = hold.until.map { min(max($0.seconds - host.now().seconds, 1), longest) } ?? longest
+            } else {
+                live.restart.drainFailures = min(live.restart.drainFailures + 1, Self.drainPauses.count)
+                pause = Self.drainPauses[live.restart.drainFailures - 1]
+            }
+            live.restart.nextAttempt = .now + .seconds(pause)
         }
     }
 }

@@ -9,10 +9,13 @@ public struct RestartContract: Sendable {
     public init() { steps = [] }
 
     /// What `settings` say; `fetcher` speaks to the network for gates.
-    public init(_ settings: RestartSettings, host: Host, fetcher: any Fetcher) {
+    public init(_ all: AgentSettings, host: Host, fetcher: any Fetcher) {
+        let settings = all.restart
         var steps: [any RestartStep] = []
+        if let problem = settings.problem { steps.append(SettingsStep(problem: problem)) }
         if !settings.windows.isEmpty {
-            steps.append(WindowStep(RestartCalendar(windows: settings.windows, timeZone: settings.timeZone)))
+            let calendar = RestartCalendar(windows: settings.windows, timeZone: settings.timeZone)
+            steps.append(WindowStep(calendar, interval: all.interval + all.jitter))
         }
         steps.append(InhibitorStep(host: host))
         for gate in settings.gates { steps.append(GateStep(gate: gate, host: host, fetcher: fetcher)) }
@@ -21,8 +24,10 @@ public struct RestartContract: Sendable {
     }
 
     /// The first step that holds a restart back. Those after it are not asked: their answers could be old when it is their turn.
-    func hold(_ purpose: RestartPurpose, now: () -> UTCTime) -> RestartHold? {
-        for step in steps {
+    ///
+    /// - Parameter isAgain: whether those only are asked that are to be asked once more after the drains.
+    func hold(_ purpose: RestartPurpose, isAgain: Bool = false, now: () -> UTCTime) -> RestartHold? {
+        for step in steps where !isAgain || step.isAskedAgain {
             guard let reason = step.hold(purpose, now: now()) else { continue }
             return RestartHold(kind: step.kind, name: step.name, reason: reason.text, until: reason.until)
         }

@@ -10,6 +10,8 @@ public struct RestartSettings: Sendable, Hashable {
     public var timeZone = "UTC"
     /// What is asked first, in this order.
     public var gates: [RestartGate] = []
+    /// What of the operator's restart settings cannot be used: until it is corrected, the host does not restart by itself.
+    public var problem: String?
     /// What is done before, in this order, and undone in the other when the host is back.
     public var drains: [Drain] = []
 
@@ -36,10 +38,19 @@ public struct RestartSettings: Sendable, Hashable {
         }
     }
 
+    static func command(_ cursor: JSONCursor) throws(JSONFault) -> [String] {
+        var words: [String] = []
+        for word in try cursor.elements(atMost: 1000) { words.append(try word.string()) }
+        guard words.first?.hasPrefix("/") == true else { throw cursor.unexpected("expected a program by its path") }
+        return words
+    }
+
     static func unit(_ cursor: JSONCursor) throws(JSONFault) -> String {
         let unit = try cursor.string()
         let isPlain = unit.utf8.allSatisfy { 0x21...0x7E ~= $0 && $0 != UInt8(ascii: "/") }
-        guard isPlain, unit.utf8.count <= 255, !unit.hasPrefix("-"), unit.contains(".") else {
+        // systemctl takes some for patterns.
+        let isPattern = unit.utf8.contains { "*?[]".utf8.contains($0) }
+        guard isPlain, !isPattern, unit.utf8.count <= 255, !unit.hasPrefix("-"), unit.contains(".") else {
             throw cursor.unexpected("'\(unit.excerpt())' is not the name of a unit, such as 'drain.service'")
         }
         return unit
@@ -105,6 +116,9 @@ public struct RestartGate: Sendable, Hashable {
     /// What is asked.
     public var question: Question
 
+    /// What PrivateTmp= and ProtectHome= of ballastd.service hide.
+    private static let hidden = ["/tmp", "/var/tmp", "/home", "/root", "/run/user"]
+
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         name = try cursor.field("name").string()
         timeout = try cursor.field("timeout_seconds").integer(in: 1...3600)
@@ -114,7 +128,13 @@ public struct RestartGate: Sendable, Hashable {
         let http = try cursor.optional("http")
         switch (unit, file, http) {
         case (let unit?, nil, nil): question = .unit(try RestartSettings.unit(unit))
-        case (nil, let file?, nil): question = .file(try AgentSettings.path(file).string)
+        case (nil, let file?, nil):
+            let path = try AgentSettings.path(file).string
+            if let hidden = Self.hidden.first(where: { path == $0 || path.hasPrefix($0 + "/") }) {
+                throw file.unexpected(
+                    "the agent does not see the host's \(hidden): expected another place, such as /run")
+            }
+            question = .file(path)
         case (nil, nil, let http?): question = .http(try http.string())
         default: throw cursor.unexpected("expected exactly one of unit, file, http")
         }
@@ -131,12 +151,17 @@ public struct Drain: Sendable, Hashable {
     public var unit: String
     /// The one that undoes it.
     public var undo: String?
+    /// What that one runs, for an image that does not have it.
+    public var undoCommand: [String]?
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
-        try cursor.refuseMembers(except: ["name", "timeout_seconds", "unit", "undo"])
+        try cursor.refuseMembers(except: ["name", "timeout_seconds", "unit", "undo", "undo_command"])
         name = try cursor.field("name").string()
         timeout = try cursor.field("timeout_seconds").integer(in: 1...86400)
         unit = try RestartSettings.unit(cursor.field("unit"))
         undo = try cursor.optional("undo").map { unit throws(JSONFault) in try RestartSettings.unit(unit) }
+        undoCommand = try cursor.optional("undo_command").map { words throws(JSONFault) in
+            try RestartSettings.command(words)
+        }
     }
 }

@@ -11,15 +11,21 @@ protocol RestartStep: Sendable {
 
     /// What is to be done before the restart, or nil.
     var preparation: Preparation? { get }
+
+    /// Whether it is asked once more after the drains, which may take hours: what costs little, and cannot be a consequence of them.
+    var isAskedAgain: Bool { get }
 }
 
 extension RestartStep {
     var preparation: Preparation? { nil }
+    var isAskedAgain: Bool { false }
     func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? { nil }
 }
 
 /// What kind of step it is. Steps come in this order.
 public enum RestartStepKind: String, Sendable, Hashable {
+    /// The operator's own settings of all that follows.
+    case settings
     /// A time of the week.
     case window
     /// Somebody on this host who does not want it to be shut down.
@@ -63,7 +69,11 @@ public struct RestartHold: Sendable, Hashable {
     var label: String { Self.label(kind, name) }
 
     static func label(_ kind: RestartStepKind, _ name: String) -> String {
-        kind == .window ? "the restart window" : "\(kind.rawValue) '\(name)'"
+        switch kind {
+        case .settings: "the settings"
+        case .window: "the restart window"
+        case .inhibitor, .gate, .drain: "\(kind.rawValue) '\(name)'"
+        }
     }
 
     /// `{"kind", "name", "reason", "until"}`.
@@ -83,21 +93,27 @@ public struct Preparation: Sendable, Hashable {
     var unit: String
     /// The unit that undoes it.
     var undo: String?
+    /// What that unit runs, for an image that does not have it.
+    var undoCommand: [String]?
     /// How long each may take, in seconds.
     var timeout: Int
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
     init(_ drain: Drain) {
-        (name, unit, undo, timeout) = (drain.name, drain.unit, drain.undo, drain.timeout)
+        (name, unit, undo, undoCommand) = (drain.name, drain.unit, drain.undo, drain.undoCommand)
+        timeout = drain.timeout
     }
 
-    private static let known: Set<String> = ["name", "unit", "undo", "timeout_seconds"]
+    private static let known: Set<String> = ["name", "unit", "undo", "undo_command", "timeout_seconds"]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         name = try cursor.field("name").string()
         unit = try RestartSettings.unit(cursor.field("unit"))
         undo = try cursor.optional("undo").map { unit throws(JSONFault) in try RestartSettings.unit(unit) }
+        undoCommand = try cursor.optional("undo_command").map { words throws(JSONFault) in
+            try RestartSettings.command(words)
+        }
         timeout = try cursor.field("timeout_seconds").integer(in: 1...86400)
         extra = try cursor.strangers(Self.known)
     }
@@ -107,6 +123,7 @@ public struct Preparation: Sendable, Hashable {
         members["name"] = .string(name)
         members["unit"] = .string(unit)
         if let undo { members["undo"] = .string(undo) }
+        if let undoCommand { members["undo_command"] = .array(undoCommand.map { .string($0) }) }
         members["timeout_seconds"] = .integer(Int64(timeout))
         return .object(members)
     }

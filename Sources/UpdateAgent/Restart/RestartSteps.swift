@@ -5,18 +5,32 @@ import Synchronization
 import SystemPackage
 import Trust
 
+/// What an operator has said of restarts and is not understood: a window that is misspelt must not be one that is always open.
+struct SettingsStep: RestartStep {
+    let kind = RestartStepKind.settings
+    let name = "restart"
+    let problem: String
+
+    func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? { RestartHold.Reason(text: problem) }
+}
+
 /// The times of the week in which a restart may begin.
 final class WindowStep: RestartStep {
-    /// What is fetched so long before a window opens is taken to be used in it, in seconds.
-    private static let lead: Int64 = 86400
+    /// The least that what is fetched before a window opens may have to wait for it, in seconds.
+    private static let leastLead: Int64 = 86400
 
     let kind = RestartStepKind.window
     let name = "windows"
     private let calendar: RestartCalendar
+    private let lead: Int64
     /// The periods, and when they were reckoned.
     private let known = Mutex<(time: UTCTime, periods: [Range<UTCTime>])?>(nil)
 
-    init(_ calendar: RestartCalendar) { self.calendar = calendar }
+    /// - Parameter interval: the most seconds between two checks: one of them has to come before the window.
+    init(_ calendar: RestartCalendar, interval: Int64) {
+        self.calendar = calendar
+        lead = max(Self.leastLead, interval)
+    }
 
     func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? {
         let periods: [Range<UTCTime>]
@@ -27,7 +41,7 @@ final class WindowStep: RestartStep {
         guard let next = periods.first(where: { $0.lowerBound > now })?.lowerBound else {
             return RestartHold.Reason(text: "none opens in the next days")
         }
-        if purpose == .download, next.seconds - now.seconds <= Self.lead { return nil }
+        if purpose == .download, next.seconds - now.seconds <= lead { return nil }
         return RestartHold.Reason(text: "it opens at \(next)", until: next)
     }
 
@@ -47,6 +61,7 @@ struct InhibitorStep: RestartStep {
     let kind = RestartStepKind.inhibitor
     let name = "shutdown"
     let host: Host
+    let isAskedAgain = true
 
     func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? {
         guard purpose == .restart, let holder = host.inhibitors().first else { return nil }
@@ -62,12 +77,18 @@ struct GateStep: RestartStep {
     let fetcher: any Fetcher
 
     var name: String { gate.name }
+    var isAskedAgain: Bool { if case .file = gate.question { true } else { false } }
 
     func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? {
         let problem: String?
         switch gate.question {
         case .file(let path):
-            problem = host.paths.prefix.appending(FilePath(path).components).exists ? "there is \(path)" : nil
+            do throws(FileIOFault) {
+                _ = try FileStatus(of: host.paths.prefix.appending(FilePath(path).components))
+                problem = "there is \(path)"
+            } catch {
+                problem = error.code == .notFound ? nil : "\(path) cannot be looked for: \(error)"
+            }
         case .http(let address):
             problem = HealthProbe(patience: gate.timeout, fetcher: fetcher).problem(.http(address))?.text
         case .unit(let unit):
