@@ -3,8 +3,7 @@ import FileTree
 import Manifest
 
 /// What the manifest names and only the whole image can have: units and programs of health checks, gates
-/// and drains, users' shells, time zones. One that is
-/// missing would fail on each host.
+/// and drains, users' shells, time zones. One that is missing would fail on each host.
 struct NamedTargets {
     let manifest: Manifest
 

@@ -54,8 +54,8 @@ public enum UpdateMethod: Sendable, Hashable {
             self = .reboot(force: try call.optionalBool("force") ?? false)
         case "Unpin": self = .unpin
         case "Rollback":
-            self = .rollback(
-                reboot: try call.optionalBool("reboot") ?? false, force: try call.optionalBool("force") ?? false)
+            let force = try call.optionalBool("force") ?? false
+            self = .rollback(reboot: try call.optionalBool("reboot") ?? force, force: force)
         case "Pin":
             self = .pin(version: try call.version())
         case "Allow":

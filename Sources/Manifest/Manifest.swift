@@ -408,7 +408,7 @@ extension Manifest {
 
     /// What happens when an update is staged.
     public enum RebootPolicy: String, Sendable, Hashable, CaseIterable {
-        /// The host reboots at once.
+        /// The host restarts by itself, as soon as nothing holds that back.
         case immediate
         /// The host waits for an operator.
         case manual

@@ -297,7 +297,9 @@ extension Schema {
             Key(
                 name: "reboot",
                 schema: Schema(
-                    doc: "What happens when an update is staged: `immediate` reboots, `manual` waits for an operator.",
+                    doc:
+                        "What happens when an update is staged: with `immediate` the host restarts by itself, as soon as nothing holds "
+                        + "that back; `manual` waits for an operator.",
                     kind: .word(oneOf: Manifest.RebootPolicy.allCases.map(\.rawValue)), defaultValue: .value("manual"),
                     example: "immediate")),
             Key(
@@ -392,11 +394,14 @@ extension Schema {
                         Key(
                             name: "file",
                             schema: absolutePath.documented(
-                                "There is no such file.", "/run/no-restart")),
+                                "There is no such file. The agent does not see the host's /tmp, /var/tmp, /home, /root and /run/user.",
+                                "/run/no-restart")),
                         Key(
                             name: "http",
                             schema: Schema(
-                                doc: "A GET of this address is answered with a status from 200 to 299.", kind: address,
+                                doc:
+                                    "A GET of this address, without a proxy, is answered with a status from 200 to 299.",
+                                kind: address,
                                 example: "https://control.example.org/may-restart")),
                     ], exactlyOneOf: ["command", "unit", "file", "http"])), .keyed(by: "name")),
         defaultValue: .value([]), example: "[{name: backup, file: /run/backup.lock}]")

@@ -70,7 +70,8 @@ extension Agent {
         notify()
     }
 
-    /// Returns when it is time. In between it makes the restart that waits. In between, what other processes of the agent write to the state is passed on.
+    /// Returns when it is time. Meanwhile the restart that waits is made, and what other processes of the agent write to the state is passed
+    /// on.
     private func waitForNextCheck(_ log: (String) -> Void) {
         // By a clock that nobody sets: a host that gets its time late must not wait for years.
         let due = live.withLock { $0.due }

@@ -8,7 +8,7 @@ public import SystemPackage
 public struct AgentSettings: Sendable, Hashable {
     /// What happens when an update is ready to boot.
     public enum RebootPolicy: String, Sendable, Hashable, CaseIterable {
-        /// The host reboots at once.
+        /// The host restarts by itself, as soon as nothing holds that back.
         case immediate
         /// The host waits for an operator.
         case manual

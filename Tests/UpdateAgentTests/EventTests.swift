@@ -151,7 +151,7 @@ struct EventTests {
         try scene.edit(scene.state.appending("state.json")) { members in
             guard case .array(let events)? = members["history"] else { return }
             let older: JSONValue = [
-                "time": "2026-01-01T00:00:00Z", "kind": "noted", "version": "1.1", "detail": "what it said",
+                "time": "2026-01-01T00:00:00Z", "kind": "rolled-back", "version": "1.1", "detail": "what it said",
             ]
             members["history"] = .array(events + [older])
         }

@@ -50,7 +50,10 @@ struct RestartTests {
             ["name": "cluster", "timeout_seconds": 5, "unit": "gate-cluster.service"],
         ],
         "drains": [
-            ["name": "balancer", "timeout_seconds": 60, "unit": "leave.service", "undo": "join.service"],
+            [
+                "name": "balancer", "timeout_seconds": 60, "unit": "leave.service", "undo": "join.service",
+                "undo_command": ["/usr/local/bin/balancer", "join"],
+            ],
             ["name": "queue", "timeout_seconds": 60, "unit": "flush.service"],
             ["name": "pods", "timeout_seconds": 60, "unit": "evict.service", "undo": "admit.service"],
         ],
@@ -165,11 +168,18 @@ struct RestartTests {
         }
         #expect(try scene.host.boot() == "1.0")
         scene.host.state.withLock { $0.startedUnits = [] }
+        // Services come up, and the checks have not passed: it serves nobody yet.
+        let early = try scene.agent()
+        try early.reconcile()
+        early.tendRestart { _ in }
+        #expect(scene.units.isEmpty)
         // One of the two cannot be undone at once.
         scene.fail("admit.service", "no answer")
         let back = try scene.prove()
         back.tendRestart { _ in }
         #expect(scene.units == ["admit.service", "join.service"])
+        // None of them is at it any more when it is undone.
+        #expect(scene.host.state.withLock { $0.stoppedUnits } == ["evict.service", "flush.service", "leave.service"])
         #expect(try back.status().restart.drained == ["pods"])
         #expect(try back.status().lastError?.contains("no answer") == true)
         scene.fail("admit.service", nil)
@@ -177,6 +187,87 @@ struct RestartTests {
         again.tendRestart { _ in }
         #expect(try again.status().restart.drained.isEmpty)
         #expect(try again.history().filter { $0.kind == .undrained }.map(\.step) == ["balancer", "pods"])
+    }
+
+    @Test("what an image has no unit for is undone by its command, and where there is none the history says so")
+    func missingUnits() async throws {
+        let scene = try await Scene(Self.gated)
+        #expect(try scene.agent().update { _ in }.isRebooting)
+        #expect(try scene.host.boot() == "1.1")
+        scene.host.state.withLock { state in
+            state.startedUnits = []
+            state.missingUnits = ["join.service", "admit.service"]
+        }
+        let agent = try scene.prove()
+        agent.tendRestart { _ in }
+        #expect(scene.units == ["/usr/local/bin/balancer join"])
+        #expect(try agent.status().restart.drained.isEmpty)
+        let failed = try #require(try agent.history().first { $0.kind == .failed })
+        #expect(failed.step == "pods" && failed.cause?.contains("there is no unit admit.service") == true)
+        #expect(try agent.history().filter { $0.kind == .undrained }.map(\.step) == ["balancer"])
+    }
+
+    @Test("what comes up while the host is drained holds the restart back, and the host serves again")
+    func lateHold() async throws {
+        let scene = try await Scene(Self.gated)
+        scene.host.state.withLock { state in
+            state.onStart = { unit in
+                if unit == "flush.service" { scene.host.state.withLock { $0.inhibitors = ["rsync"] } }
+            }
+        }
+        let agent = try scene.agent()
+        let result = try agent.update { _ in }
+        #expect(!result.isRebooting && result.detail.hasSuffix("held back by inhibitor 'shutdown': rsync"))
+        #expect(scene.units.suffix(3) == ["evict.service", "admit.service", "join.service"])
+        scene.host.state.withLock { $0.onStart = { _ in } }
+    }
+
+    @Test("a check of the repository does not drain again what could not be drained a moment ago")
+    func patience() async throws {
+        let scene = try await Scene(Self.gated)
+        scene.fail("evict.service", "no answer")
+        let agent = try scene.agent()
+        _ = try agent.update(isOperator: false) { _ in }
+        scene.host.state.withLock { $0.startedUnits = [] }
+        let again = try agent.update(isOperator: false) { _ in }
+        #expect(again.outcome == .nothing && scene.units.isEmpty && scene.reboots == 0)
+        // An operator need not wait.
+        scene.fail("evict.service", nil)
+        #expect(try agent.update { _ in }.isRebooting)
+    }
+
+    @Test(
+        "restart settings of an operator that are not understood hold restarts back, and an operator can pass over them",
+        arguments: [
+            "{\"restart\": {\"windows\": [{\"days\": [\"sat\"], \"start\": \"2:30\", \"length_seconds\": 3600}]}}",
+            "{\"restart\": {\"time_zone\": \"Mars/Olympus\"}}", "{\"restart\": {\"windows\": []", "{\"restart\": 1}",
+            "{\"restart\": {\"gates\": [{\"name\": \"a\", \"timeout_seconds\": 5, \"file\": \"/tmp/hold\"}]}}",
+            "{\"restart\": {\"drains\": [{\"name\": \"a\", \"timeout_seconds\": 5, \"unit\": \"*.service\"}]}}",
+        ])
+    func misunderstood(text: String) async throws {
+        let scene = try await Scene()
+        let overlay = scene.host.directory.appending("etc/ballast/agent.json")
+        try overlay.removingLastComponent().makeDirectories()
+        try overlay.replaceContents(with: text)
+        let agent = try scene.agent()
+        let result = try agent.update { _ in }
+        #expect(result.outcome == .staged && !result.isRebooting)
+        #expect(result.detail.contains("held back by the settings: "), "\(result.detail)")
+        #expect(try agent.reboot(force: true).isRebooting)
+    }
+
+    @Test("an address with a password that a gate asks is shown without it")
+    func gatePassword() async throws {
+        let server = try PageServer()
+        let address = "http://user:secret@127.0.0.1:\(server.port)/nothing"
+        let scene = try await Scene(["gates": [["name": "web", "timeout_seconds": 5, "http": .string(address)]]])
+        let agent = try scene.agent()
+        let fault = try await #require(throws: UpdateAgentFault.self) {
+            try await onOwnThread { try agent.reboot(force: false) }
+        }
+        #expect(fault.message.contains("gate 'web'") && fault.message.contains("404"))
+        #expect(!fault.message.contains("secret"), "\(fault)")
+        withExtendedLifetime(server) {}
     }
 
     @Test("a version that is not wanted any more when the host is drained does not boot, and the host serves again")
@@ -329,13 +420,16 @@ struct RestartTests {
                     back = datetime.datetime.fromtimestamp(begins, zone)
                     exists = (back.hour, back.minute) == (hour, minute)
                     other = int(local.replace(fold=1).timestamp())
-                    print(day, hour * 60 + minute, begins if exists else "-", other)
+                    later = int((local + datetime.timedelta(hours=1)).timestamp())
+                    print(day, hour * 60 + minute, begins if exists else "-", other, later)
             """
         let outcome = try await Command("python3", ["-c", script, zone]).run()
-        var expected: [String: (Int64?, Int64)] = [:]
+        var expected: [String: (Int64?, Int64, Int64)] = [:]
         for line in outcome.outputText.split(separator: "\n") {
             let words = line.split(separator: " ")
-            expected["\(words[0]) \(words[1])"] = (Int64(words[2]), Int64(words[3]) ?? 0)
+            expected["\(words[0]) \(words[1])"] = (
+                Int64(words[2]), Int64(words[3]) ?? 0, Int64(words[4]) ?? 0
+            )
         }
         try #require(expected.count == 365 * 3)
         let days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
@@ -353,16 +447,11 @@ struct RestartTests {
             for (key, value) in expected where key.hasSuffix(" \(minutes)") {
                 let day = try #require(Int(key.dropFirst(8).prefix(2)))
                 guard day % 10 == 0 || value.0 == nil || value.0 != value.1 else { continue }
-                guard let begins = value.0 else {
-                    // Its clock does not show this time: an hour later it does.
-                    let hole = try #require(UTCTime("\(key.prefix(10))T00:00:00Z"))
-                    scene.host.state.withLock { $0.now = hole }
-                    #expect(throws: UpdateAgentFault.self) { try agent.reboot(force: false) }
-                    continue
-                }
+                // A time that its clock does not show begins an hour later.
+                let begins = value.0 ?? value.2
                 scene.host.state.withLock { $0.now = UTCTime(seconds: begins - 1) }
                 let fault = #expect(throws: UpdateAgentFault.self) { try agent.reboot(force: false) }
-                let next = [begins, value.1].map { UTCTime(seconds: $0).description }
+                let next = (value.0 == nil ? [begins] : [begins, value.1]).map { UTCTime(seconds: $0).description }
                 #expect(
                     next.contains { fault?.message.hasSuffix("it opens at \($0)") == true }, "\(key): \(fault as Any)")
             }

@@ -73,7 +73,7 @@ def record(work, story, recorder_type):
         story.host.last_words("ballastctl rollback --reboot --busy-timeout 600")
         story.expect_boot("1.0.0", "an operator rolled back")
         story.host.shell("for i in $(seq 600); do systemctl -q is-active ballast-good && exit; sleep 1; done; exit 1")
-        mark("the rollback", denied=["9.9", "1.1.0"])
+        mark("the rollback", denied=["9.9", "1.1.0"], runs="1.0.0")
     finally:
         story.end()
         recorder.end()
@@ -131,21 +131,24 @@ def slots(base):
 def expectations(marks, log, position):
     """What the host must still know after a cut at `position`, and until when it was on its way."""
     ends = [(log.position(mark["log"]), mark) for mark in marks]
-    denied = []
+    denied, runs = [], None
     for end, mark in ends:
         if end <= position:
-            denied = mark.get("denied", denied)
-    return denied, next((mark["what"] for end, mark in ends if position <= end), "the end")
+            denied, runs = mark.get("denied", denied), mark.get("runs", runs)
+    return denied, runs, next((mark["what"] for end, mark in ends if position <= end), "the end")
 
 
-def boot(scene, disk, work, denied):
-    """Boots the disk until a version is healthy. Returns that version."""
+def boot(scene, disk, work, denied, runs):
+    """Boots the disk until a version is healthy: `runs`, where that is known. Returns that version."""
     with contextlib.redirect_stdout(sys.stderr):
         host = scene.Host(disk, work, DISK_GIBIBYTES)
         try:
             verdict = host.verdict()
             if not verdict.startswith("boot-complete base "):
                 raise check.Lost(f"the host reports: {verdict}")
+            version = verdict.split(" ")[2]
+            if runs not in (None, version):
+                raise check.Lost(f"{version} boots, expected {runs}")
             status = host.json("ballastctl status")
             missing = set(denied) - {item["version"] for item in status["denied"]}
             if missing:
@@ -156,7 +159,7 @@ def boot(scene, disk, work, denied):
                         if item["verdict"] == "problem" and item["name"] != "repository"]
             if problems:
                 raise check.Lost(f"the agent finds {problems}")
-            return verdict.split(" ")[2]
+            return version
         finally:
             host.end()
 
@@ -173,13 +176,13 @@ def worker(work, number, workers, count):
         for position, (identity, cut) in enumerate(todo):
             if position % workers != number:
                 continue
-            denied, until = expectations(marks, log, cut.position)
+            denied, runs, until = expectations(marks, log, cut.position)
             result = {"number": identity, "position": cut.position, "kind": cut.kind, "until": until}
             image = directory / "cut.raw"
             disk.after(cut, image)
             (directory / "firmware-variables.fd").unlink(missing_ok=True)
             try:
-                result["booted"] = boot(scene, image, directory, denied)
+                result["booted"] = boot(scene, image, directory, denied, runs)
             except (check.Lost, scene.Failure) as error:
                 result["lost"] = str(error)
                 # For whoever looks into it.
