@@ -44,13 +44,16 @@ public struct InterfaceDefinition: Sendable, Hashable {
 
     /// Reads `text`.
     ///
-    /// - Throws: `malformed` where it is no interface, or names a type that it does not have.
+    /// - Throws: `malformed` where it is no interface, defines a name twice, or names a type that it does not have.
     public init(parsing text: String) throws(ControlFault) {
         var reader = Reader(text)
         try reader.expect("interface")
         name = try reader.word()
+        var members: Set<String> = []
         while let keyword = reader.next() {
             let member = try reader.word()
+            // systemd's reader refuses a type and a method of one name.
+            guard members.insert(member).inserted else { throw Reader.fault("'\(member)' is defined twice") }
             switch keyword {
             case "type": types[member] = try reader.shape()
             case "error": errors[member] = try reader.fields()

@@ -81,7 +81,7 @@ public enum UpdateInterface {
 
         # What the host runs, what it is doing and why. 'reason' is the last check's answer; 'last_error' is the last
         # failure that nothing has succeeded after; 'next_check' is null on a host that does not check by itself.
-        type Status (
+        type HostStatus (
             product: string,
             version: string,
             architecture: string,
@@ -166,7 +166,7 @@ public enum UpdateInterface {
         )
 
         # What the host runs, what it is doing and why.
-        method Status() -> (status: Status)
+        method Status() -> (status: HostStatus)
 
         # Asks the repository. 'available' is the version that the host would take, null where there is none. Where the host is at
         # something else, it waits for the end, or with 'wait' false ends with Busy.
@@ -222,7 +222,7 @@ public enum UpdateInterface {
         method Doctor() -> (findings: []Finding)
 
         # The status now and at every change, until the caller leaves. Has to be called with 'more'.
-        method Watch() -> (status: Status)
+        method Watch() -> (status: HostStatus)
 
         # Another job runs.
         error Busy (message: string, remedy: ?string)

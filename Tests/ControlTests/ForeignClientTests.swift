@@ -87,6 +87,8 @@ struct ForeignClientTests {
             let definition = try await Command(program, ["introspect", host.path, interface]).run()
             #expect(definition.outputText.contains("interface \(interface)"))
             #expect(definition.errorText.isEmpty)
+            let valid = try await Command(program, ["validate-idl"]).run(input: definition.output)
+            #expect(valid.status == 0 && !valid.errorText.contains("refusing"), "\(valid.errorText)")
             let text = try InterfaceDefinition(parsing: definition.outputText)
             #expect(text.name == interface && !text.methods.isEmpty)
         }
@@ -104,7 +106,7 @@ struct ForeignClientTests {
         "what is no definition is refused",
         arguments: [
             "", "interface", "interface a.b\nmethod M() -> (x: Y)", "interface a.b\ntype T (x: int",
-            "interface a.b\nmethod M()", "interface a.b\nkind T ()", "interface a.b\ntype T (x: int, y)",
+            "interface a.b\nmethod M()", "interface a.b\nkind T ()", "interface a.b\ntype T (x: int)\nmethod T() -> ()", "interface a.b\ntype T (x: int, y)",
             "interface a.b\ntype T (x: []" + String(repeating: "[]", count: 100) + "int)",
         ])
     func noDefinition(text: String) {
