@@ -34,7 +34,8 @@ extension Agent {
                 _ = try self.reboot(force: force)
                 result.isRebooting = true
             } catch {
-                guard error.code == .held || error.code == .busy else { throw error }
+                // Who is told that the host is busy asks again, which changes nothing of the rollback.
+                guard error.code == .held else { throw error }
                 result.detail += "; \(error.message); 'ballastctl reboot' tries again, and with --force passes over it"
             }
         }

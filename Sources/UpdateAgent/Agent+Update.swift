@@ -121,6 +121,9 @@ extension Agent {
         if let target = rebootTarget {
             throw UpdateAgentFault(.busy, "the host is rebooting into \(target)", remedy: "wait until it has")
         }
+        if !isOperator, live.withLock({ $0.restart.isPreparing }) || isAnotherPreparing {
+            throw Self.busy("the host gets ready for a restart", remedy: "wait for its end")
+        }
         if isProving(known) {
             throw UpdateAgentFault(
                 .busy, "\(running) is still proving itself, and the other slot is the way back",

@@ -79,9 +79,8 @@ public struct AgentSettings: Sendable, Hashable {
             return (result, problem)
         } catch {
             var result = settings
-            // What it says of restarts cannot be told, but that it does.
-            let text = (try? paths.overlay.text(limit: 1 << 20)) ?? ""
-            if text.contains("\"restart\"") { result.restart.problem = "\(error)" }
+            // What it says of restarts cannot be told.
+            result.restart.problem = "\(error)"
             return (result, "the settings in \(paths.overlay) are without effect: \(error)")
         }
     }
@@ -98,10 +97,21 @@ public struct AgentSettings: Sendable, Hashable {
                 _ = try AgentSettings(parsing: JSONCursor(candidate, source: source))
                 merged = candidate
             } catch {
-                problems.append((error, piece["restart"] != nil))
+                problems.append((error, concernsRestarts(piece)))
             }
         }
         return (merged, problems)
+    }
+
+    private static let known: Set<String> = [
+        "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
+        "boot_partition", "transfer", "probation_seconds", "restart",
+    ]
+
+    /// Whether a member that is not understood says when the host may restart, or may be meant to.
+    private static func concernsRestarts(_ piece: JSONValue) -> Bool {
+        guard case .object(let members) = piece else { return true }
+        return members.keys.contains { $0 == "reboot" || $0 == "restart" || !known.contains($0) }
     }
 
     /// An object as several with one member each.
@@ -140,10 +150,7 @@ public struct AgentSettings: Sendable, Hashable {
     }
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
-        try cursor.refuseMembers(except: [
-            "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
-            "boot_partition", "transfer", "probation_seconds", "restart",
-        ])
+        try cursor.refuseMembers(except: Self.known)
         let format = try cursor.field("format").integer()
         guard format == 1 else { throw cursor.unexpected("format \(format) is not understood") }
         product = try Self.component(cursor.field("product"))

@@ -50,6 +50,10 @@ extension AgentState {
         }
         revoked = Dictionary(pairs, uniquingKeysWith: { $1 })
         lastCheck = reader.take("last_check") { value throws(JSONFault) in try AgentText.time(value) }
+        askedReboot = reader.take("asked_reboot") { value throws(JSONFault) in
+            AskedReboot(
+                time: try AgentText.time(value.field("time")), bootIdentifier: try value.field("boot_id").string())
+        }
         provedBoot = reader.take("proved_boot") { value throws(JSONFault) in try value.string() }
         setbacks = reader.takeAll("setbacks") { value throws(JSONFault) in try Setback(parsing: value) }
         let offers = reader.takeAll("reoffers") { value throws(JSONFault) in
@@ -73,7 +77,8 @@ extension AgentState {
     var decisions: JSONValue {
         guard case .object(let all) = json else { return .null }
         let kept: Set<String> = [
-            "format", "pinned", "denied", "revoked", "reoffers", "prepared", "last_event", "acknowledged_event",
+            "format", "pinned", "denied", "revoked", "reoffers", "prepared", "proved_boot", "last_event",
+            "acknowledged_event",
         ]
         return .object(all.filter { kept.contains($0.key) })
     }
@@ -112,6 +117,9 @@ extension AgentState {
         if !prepared.isEmpty || extraElements["prepared"] != nil {
             members["prepared"] = elements("prepared", prepared.map(\.json))
         }
+        set(
+            "asked_reboot",
+            askedReboot.map { ["time": .string($0.time.description), "boot_id": .string($0.bootIdentifier)] })
         set("proved_boot", provedBoot.map { .string($0) })
         set("failed_boot", failedBoot.map { .string($0) })
         if !unproved.isEmpty || extraElements["unproved"] != nil {

@@ -111,6 +111,8 @@ public struct AgentState: Sendable, Hashable {
     var prepared: [Preparation] = []
     /// The last boot in which the health checks have passed.
     var provedBoot: String?
+    /// The reboot that was asked for.
+    var askedReboot: AskedReboot?
     /// Since when the host does not answer, and the boot that ended then.
     var outage: Outage?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.

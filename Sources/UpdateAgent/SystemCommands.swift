@@ -72,15 +72,22 @@ enum SystemCommands {
 
     /// Runs a program as a oneshot service that is gone when it ends.
     static func run(_ words: [String], withinSeconds seconds: Int) throws(UpdateAgentFault) {
-        let options = ["--quiet", "--wait", "--collect", "--service-type=oneshot", "-p", "TimeoutStartSec=\(seconds)"]
+        let unit = "ballast-undo.service"
+        // Its start has ended when a oneshot service has. One from before must not run beside it.
+        try stop(unit)
+        let options = [
+            "--quiet", "--collect", "--service-type=oneshot", "--unit=\(unit)", "-p", "TimeoutStartSec=\(seconds)",
+        ]
         let line = words.joined(separator: " ").excerpt(limit: 100)
         do throws(CommandFault) {
-            let command = Command("systemd-run", options + ["--"] + words)
+            // systemd would put variables in their place.
+            let command = Command("systemd-run", options + ["--"] + words.map { $0.replacing("$", with: "$$") })
             guard let outcome = try command.outcome(withinSeconds: seconds + patience), outcome.status == 0 else {
                 throw CommandFault(.failed, "'\(line)' did not succeed within \(seconds) s")
             }
         } catch {
-            throw UpdateAgentFault(.system, "'\(line)' cannot be run", cause: error)
+            throw UpdateAgentFault(
+                .system, "'\(line)' cannot be run", remedy: "'journalctl -u \(unit)' says more", cause: error)
         }
     }
 
@@ -113,6 +120,8 @@ enum SystemCommands {
                 "org.freedesktop.login1.Manager", "ListInhibitors",
             ])
         guard FilePath("/run/dbus/system_bus_socket").exists else { return [] }
+        let state = (try? properties(of: "systemd-logind.service"))?["LoadState"]
+        guard state != "not-found", state != "masked" else { return [] }
         do {
             guard let outcome = try command.outcome(withinSeconds: patience) else {
                 return ["logind does not answer, so nobody knows who holds a lock"]

@@ -106,7 +106,8 @@ struct ForeignClientTests {
         "what is no definition is refused",
         arguments: [
             "", "interface", "interface a.b\nmethod M() -> (x: Y)", "interface a.b\ntype T (x: int",
-            "interface a.b\nmethod M()", "interface a.b\nkind T ()", "interface a.b\ntype T (x: int)\nmethod T() -> ()", "interface a.b\ntype T (x: int, y)",
+            "interface a.b\nmethod M()", "interface a.b\nkind T ()", "interface a.b\ntype T (x: int)\nmethod T() -> ()",
+            "interface a.b\ntype T (x: int, y)",
             "interface a.b\ntype T (x: []" + String(repeating: "[]", count: 100) + "int)",
         ])
     func noDefinition(text: String) {

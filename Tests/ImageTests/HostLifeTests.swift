@@ -24,7 +24,9 @@ struct HostLifeTests {
             "it hung, and its watchdog reset it: 1.0.0 is running and proved healthy",
             "1.0.1 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "1.1.0 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
-            "the host updated itself: 1.2.0 is running and proved healthy",
+            "1.2.0 is written, and the restart is held back by shutdown: demo",
+            "the host restarted by itself when nothing held it back any more: 1.2.0 is running and proved healthy",
+            "s without service",
             "an operator rolled back, the agent was restarted, and the host rebooted: 1.0.0 is running and proved healthy",
             "a check finds nothing to do",
         ] {

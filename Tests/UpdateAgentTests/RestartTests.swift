@@ -207,6 +207,31 @@ struct RestartTests {
         #expect(try agent.history().filter { $0.kind == .undrained }.map(\.step) == ["balancer"])
     }
 
+    @Test("a boot that stays although its checks did not hold at first is undrained when they do")
+    func lateHealth() async throws {
+        let scene = try await Scene(Self.gated)
+        let agent = try scene.prove()
+        #expect(try agent.reboot(force: false).isRebooting)
+        #expect(try scene.host.boot() == "1.0")
+        // Not on trial: it stays.
+        #expect(try scene.host.failHealth().hasPrefix("degraded"))
+        scene.host.state.withLock { $0.startedUnits = [] }
+        let degraded = try scene.agent()
+        degraded.tendRestart { _ in }
+        #expect(scene.units.isEmpty && scene.host.state.withLock { $0.startedUnits } == ["ballast-look.service"])
+        // Its checks hold by now, as ballast-look.service sees.
+        let runner = HealthRunner(
+            settings: try scene.host.settings(), host: try scene.host.present(), fetcher: DirectFetcher())
+        scene.host.state.withLock { state in
+            state.onStart = { unit in
+                if unit == "ballast-look.service" { _ = try? runner.noteLastAnswer() }
+            }
+        }
+        try scene.agent().tendRestart { _ in }
+        #expect(scene.units == ["admit.service", "join.service"])
+        scene.host.state.withLock { $0.onStart = { _ in } }
+    }
+
     @Test("what comes up while the host is drained holds the restart back, and the host serves again")
     func lateHold() async throws {
         let scene = try await Scene(Self.gated)
@@ -231,6 +256,19 @@ struct RestartTests {
         scene.host.state.withLock { $0.startedUnits = [] }
         let again = try agent.update(isOperator: false) { _ in }
         #expect(again.outcome == .nothing && scene.units.isEmpty && scene.reboots == 0)
+        // Nor does anything that drained and was held back in the end.
+        scene.host.state.withLock { state in
+            state.unitProblems = [:]
+            state.onStart = { unit in
+                if unit == "flush.service" { scene.host.state.withLock { $0.inhibitors = ["rsync"] } }
+            }
+        }
+        #expect(try !agent.update { _ in }.isRebooting)
+        scene.host.state.withLock { state in
+            (state.startedUnits, state.inhibitors, state.onStart) = ([], [], { _ in })
+        }
+        agent.tendRestart { _ in }
+        #expect(scene.units.isEmpty && scene.reboots == 0)
         // An operator need not wait.
         scene.fail("evict.service", nil)
         #expect(try agent.update { _ in }.isRebooting)
@@ -240,7 +278,9 @@ struct RestartTests {
         "restart settings of an operator that are not understood hold restarts back, and an operator can pass over them",
         arguments: [
             "{\"restart\": {\"windows\": [{\"days\": [\"sat\"], \"start\": \"2:30\", \"length_seconds\": 3600}]}}",
-            "{\"restart\": {\"time_zone\": \"Mars/Olympus\"}}", "{\"restart\": {\"windows\": []", "{\"restart\": 1}",
+            "{\"restart\": {\"time_zone\": \"Mars/Olympus\"}}", "{\"reboot\": \"Manual\"}",
+            "{\"restarts\": {\"windows\": []}}", "{\"reboot\": \"manual\",}", "{\"restart\": {\"windows\": []",
+            "{\"restart\": 1}",
             "{\"restart\": {\"gates\": [{\"name\": \"a\", \"timeout_seconds\": 5, \"file\": \"/tmp/hold\"}]}}",
             "{\"restart\": {\"drains\": [{\"name\": \"a\", \"timeout_seconds\": 5, \"unit\": \"*.service\"}]}}",
         ])

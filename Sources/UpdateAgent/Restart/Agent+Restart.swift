@@ -23,14 +23,16 @@ struct LiveRestart {
     var isPreparing = false
     /// What is being done for it.
     var doing: String?
+    /// Whether the last attempt has drained.
+    var hasDrained = false
     /// When the next attempt is made.
     var nextAttempt: ContinuousClock.Instant?
     /// When what could not be undone is tried again.
     var nextUndo: ContinuousClock.Instant?
     /// What was said in the log the last time.
     var lastLogged = ""
-    /// Whether the agent itself was asked to start anew.
-    var isStarted = false
+    /// When the agent itself was asked to start anew.
+    var agentStarted: ContinuousClock.Instant?
     /// How often in a row something held the restart back.
     var holds = 0
     /// How often in a row a drain did not succeed.
@@ -75,6 +77,8 @@ extension Agent {
     private static let undoPauses: [Int64] = [30, 60, 120, 300]
     /// How long one look at all checks may take, in seconds.
     private static let lookSeconds = 60
+    /// Seconds until the agent asks again to be started anew.
+    private static let startPause: Int64 = 900
     private static let lookUnit = "ballast-look.service"
     private static let ownUnit = "ballastd.service"
 
@@ -120,6 +124,7 @@ extension Agent {
     }
 
     private func attempt(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
+        live.withLock { $0.restart.hasDrained = false }
         try store.change { $0.outage = nil }
         if let hold = contract.hold(.restart, now: host.now) { throw try noteHold(hold, order) }
         live.withLock { $0.restart.hold = nil }
@@ -223,7 +228,10 @@ extension Agent {
     }
 
     private func prepare(_ preparation: Preparation) throws(UpdateAgentFault) {
-        live.withLock { $0.restart.doing = RestartHold.label(.drain, preparation.name) }
+        live.withLock { live in
+            live.restart.doing = RestartHold.label(.drain, preparation.name)
+            live.restart.hasDrained = true
+        }
         let start = ContinuousClock.now
         // First, for a power cut in the midst of it leaves something to be undone, too.
         try change { state in
@@ -256,6 +264,7 @@ extension Agent {
                 let target = self.next(state)
                 guard order.wanted == nil || order.wanted == target else { return String?.none }
                 live.withLock { $0.rebootAsked = (target, .now) }
+                state.askedReboot = AskedReboot(time: host.now(), bootIdentifier: host.bootIdentifier)
                 state.phase = settled(state)
                 var event = HostEvent(.restarting, version: target, at: host.now())
                 event.restart = RestartPlan.full(version: target).name
@@ -274,6 +283,7 @@ extension Agent {
             live.withLock { $0.rebootAsked = nil }
             try change { state in
                 state.outage = nil
+                state.askedReboot = nil
                 state.phase = settled(state)
                 fail(&state, error, version: running, .reboot)
             }
@@ -346,18 +356,18 @@ extension Agent {
 
     /// Starts the agent anew where the operator's settings have changed, so that they count.
     private func takeSettings() throws(UpdateAgentFault) -> Bool {
-        guard haveSettingsChanged(), jobs.current == nil, !live.withLock({ $0.restart.isStarted }) else { return false }
-        live.withLock { $0.restart.isStarted = true }
-        do throws(UpdateAgentFault) {
-            try change { state in
-                var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
-                event.restart = RestartPlan.units([Self.ownUnit]).name
-                state.record(event)
-            }
-            try host.restartAgent()
-        } catch {
-            live.withLock { $0.restart.isStarted = false }
-            throw error
+        guard haveSettingsChanged(), jobs.current == nil else { return false }
+        let isDue = live.withLock { live in
+            guard live.restart.agentStarted.map({ .now - $0 > .seconds(Self.startPause) }) ?? true else { return false }
+            live.restart.agentStarted = .now
+            return true
+        }
+        guard isDue else { return false }
+        try host.restartAgent()
+        try change { state in
+            var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
+            event.restart = RestartPlan.units([Self.ownUnit]).name
+            state.record(event)
         }
         return true
     }
@@ -369,11 +379,11 @@ extension Agent {
     ///
     /// - Parameter log: told what came of it.
     package func tendRestart(log: (String) -> Void) {
-        guard !live.withLock({ $0.restart.isPreparing }), rebootTarget == nil, let known = try? store.read() else {
-            return
-        }
+        guard !live.withLock({ $0.restart.isPreparing }), rebootTarget == nil, let known = try? store.read(),
+            known.askedReboot?.isComing(on: host) != true
+        else { return }
+        do throws(UpdateAgentFault) { if try takeSettings() { return } } catch { log("\(error)") }
         do throws(UpdateAgentFault) {
-            if try takeSettings() { return }
             try tidyUp(known)
             guard settings.reboot == .immediate, jobs.current == nil, let pending = known.pending,
                 pending.version != running, pending.previous == running, !isProving(known), known.rollback == nil
@@ -395,14 +405,24 @@ extension Agent {
     /// Undoes what an earlier restart has left.
     private func tidyUp(_ known: AgentState) throws(UpdateAgentFault) {
         // A restart that did not come.
-        if known.outage?.bootIdentifier == host.bootIdentifier {
+        if let outage = known.outage, outage.bootIdentifier == host.bootIdentifier, !isAnotherPreparing,
+            host.now().seconds - outage.since.seconds > Self.startPause
+        {
             try store.change { state in
-                if state.outage == known.outage { state.outage = nil }
+                if state.outage == outage { state.outage = nil }
             }
         }
         let isDue = live.withLock { $0.restart.nextUndo.map { .now >= $0 } ?? true }
         // Another process may be at it.
-        guard !known.prepared.isEmpty, isDue, hasProved(known), let lock = try restartLock() else { return }
+        guard !known.prepared.isEmpty, isDue else { return }
+        if !hasProved(known) {
+            guard known.hasFailed(in: host.bootIdentifier) else { return }
+            // Its checks did not hold, and it stays: they may hold by now.
+            live.withLock { $0.restart.nextUndo = .now + .seconds(Self.undoPauses[Self.undoPauses.count - 1]) }
+            look()
+            guard hasProved(try store.read()) else { return }
+        }
+        guard let lock = try restartLock() else { return }
         defer { withExtendedLifetime(lock) {} }
         try undoPreparations(isAbandoned: false)
         let isDone = try store.read().prepared.isEmpty
@@ -421,7 +441,7 @@ extension Agent {
                 return
             }
             let pause: Int64
-            if let hold = live.restart.hold {
+            if let hold = live.restart.hold, !live.restart.hasDrained {
                 live.restart.holds = min(live.restart.holds + 1, Self.askPauses.count)
                 let longest = Self.askPauses[live.restart.holds - 1]
                 // Not later than it opens; a clock that is set must not make a host wait for days.

@@ -10,6 +10,21 @@ struct Outage: Sendable, Hashable {
     var bootIdentifier: String
 }
 
+/// A reboot that was asked for, by whichever process of the agent.
+struct AskedReboot: Sendable, Hashable {
+    /// Where it has not come so many seconds later, it will not.
+    private static let patience: Int64 = 900
+
+    var time: UTCTime
+    /// The boot that is to end.
+    var bootIdentifier: String
+
+    /// Whether it is still to come on `host`.
+    func isComing(on host: Host) -> Bool {
+        bootIdentifier == host.bootIdentifier && 0..<Self.patience ~= host.now().seconds - time.seconds
+    }
+}
+
 extension AgentState {
     /// The longest outage that is taken for one, in seconds: more is a clock that was set.
     private static let longestOutage: Int64 = 7 * 86400
@@ -35,6 +50,8 @@ extension HealthRunner {
         guard report.hasPassed else { return "not all health checks hold before the restart: \(report.cause)" }
         try store.change { state in
             state.outage = Outage(since: report.time, bootIdentifier: host.bootIdentifier)
+            // What failed at first, and stayed, holds after all.
+            if state.hasFailed(in: host.bootIdentifier) { state.provedBoot = host.bootIdentifier }
         }
         return "all health checks hold before the restart"
     }
