@@ -73,12 +73,10 @@ extension Agent {
     private static let askPauses: [Int64] = [60, 60, 60, 120, 120, 300]
     /// Seconds until it drains again.
     private static let drainPauses: [Int64] = [300, 900, 1800, 3600]
-    /// Seconds until it undoes again what could not be undone.
-    private static let undoPauses: [Int64] = [30, 60, 120, 300]
     /// How long one look at all checks may take, in seconds.
     private static let lookSeconds = 60
     /// Seconds until the agent asks again to be started anew.
-    private static let startPause: Int64 = 900
+    static let startPause: Int64 = 900
     private static let lookUnit = "ballast-look.service"
     private static let ownUnit = "ballastd.service"
 
@@ -88,7 +86,7 @@ extension Agent {
     }
 
     /// The version that the next boot brings.
-    private func next(_ state: AgentState) -> String {
+    func next(_ state: AgentState) -> String {
         state.rollback.flatMap { $0.from == running ? $0.target : nil } ?? state.pending?.version ?? running
     }
 
@@ -178,19 +176,6 @@ extension Agent {
         }
     }
 
-    /// The lock of whoever drains or undoes it, or nil where another process has it.
-    private func restartLock() throws(UpdateAgentFault) -> FileLock? {
-        do throws(FileIOFault) {
-            try host.paths.state.makeDirectories()
-            return try FileLock.ifFree(host.paths.state.appending("restart.lock"))
-        } catch {
-            throw UpdateAgentFault(.state, "the agent's state cannot be kept", cause: error)
-        }
-    }
-
-    /// Whether another process of the agent drains.
-    var isAnotherPreparing: Bool { (try? FileLock.isHeld(host.paths.state.appending("restart.lock"))) ?? false }
-
     private func end(_ lock: FileLock) {
         withExtendedLifetime(lock) {}
         live.withLock { live in
@@ -227,34 +212,8 @@ extension Agent {
                 : "the host tries again by itself")
     }
 
-    private func prepare(_ preparation: Preparation) throws(UpdateAgentFault) {
-        live.withLock { live in
-            live.restart.doing = RestartHold.label(.drain, preparation.name)
-            live.restart.hasDrained = true
-        }
-        let start = ContinuousClock.now
-        // First, for a power cut in the midst of it leaves something to be undone, too.
-        try change { state in
-            state.prepared.removeAll { $0 == preparation }
-            state.prepared.append(preparation)
-        }
-        do throws(UpdateAgentFault) { try host.startUnit(preparation.unit, preparation.timeout) } catch {
-            let fault = UpdateAgentFault(
-                .held, "the restart is held back by drain '\(preparation.name)': \(error.message)",
-                remedy: error.remedy ?? "'ballastctl reboot --force' passes over it")
-            try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
-            throw fault
-        }
-        try change { state in
-            var event = HostEvent(.drained, version: next(state), at: host.now())
-            event.step = preparation.name
-            event.seconds = (ContinuousClock.now - start).components.seconds
-            state.record(event)
-        }
-    }
-
     /// Notes since when the host does not answer, where all its health checks hold now.
-    private func look() { try? host.startUnit(Self.lookUnit, Self.lookSeconds) }
+    func look() { try? host.startUnit(Self.lookUnit, Self.lookSeconds) }
 
     /// Asks for the reboot. What boots next may have been decided anew while the host got ready.
     private func shutDown(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
@@ -298,55 +257,6 @@ extension Agent {
         }
         guard !labels.isEmpty else { return nil }
         return "\(order.isOperators ? "an operator" : "the agent") passed over \(labels.joined(separator: ", "))"
-    }
-
-    // MARK: The way up
-
-    /// Undoes what was done before a restart, in the other order. What cannot be undone is tried again.
-    ///
-    /// - Parameter isAbandoned: whether there is no restart after all.
-    func undoPreparations(isAbandoned: Bool) throws(UpdateAgentFault) {
-        guard rebootTarget == nil else { return }
-        let known = try store.read()
-        if isAbandoned, known.outage != nil { try store.change { $0.outage = nil } }
-        guard !known.prepared.isEmpty, isAbandoned || hasProved(known) else { return }
-        for preparation in known.prepared.reversed() {
-            var isUndone = false
-            do throws(UpdateAgentFault) { isUndone = try undo(preparation) } catch {
-                try change { state in fail(&state, error, version: running, .undrain, step: preparation.name) }
-                // Nothing will ever undo it where nobody knows how.
-                guard error.code == .notFound else { continue }
-            }
-            let isEvent = isUndone
-            try change { state in
-                state.prepared.removeAll { $0 == preparation }
-                guard isEvent else { return }
-                var event = HostEvent(.undrained, version: running, at: host.now())
-                event.step = preparation.name
-                state.record(event)
-            }
-        }
-    }
-
-    /// Whether the health checks have passed in this boot.
-    private func hasProved(_ state: AgentState) -> Bool {
-        state.provedBoot == host.bootIdentifier && !host.bootIdentifier.isEmpty && !isProving(state)
-    }
-
-    /// - Returns: whether there was something to undo.
-    /// - Throws: `notFound` where the image has no unit for it, and nobody knows what that ran.
-    private func undo(_ preparation: Preparation) throws(UpdateAgentFault) -> Bool {
-        live.withLock { $0.restart.doing = "\(RestartHold.label(.drain, preparation.name)) is undone" }
-        defer { live.withLock { $0.restart.doing = nil } }
-        // A drain that is still at it, for its time was over or the agent was stopped, must not end after it was undone.
-        try host.stopUnit(preparation.unit)
-        guard let undo = preparation.undo else { return false }
-        do throws(UpdateAgentFault) { try host.startUnit(undo, preparation.timeout) } catch {
-            guard error.code == .notFound, let command = preparation.undoCommand else { throw error }
-            // This image's maker has taken the drain out, or an older image has not had it.
-            try host.runCommand(command, preparation.timeout)
-        }
-        return true
     }
 
     // MARK: By itself
@@ -399,36 +309,6 @@ extension Agent {
                 return live.restart.lastLogged != "\(error)"
             }
             if isNew { log("\(error)") }
-        }
-    }
-
-    /// Undoes what an earlier restart has left.
-    private func tidyUp(_ known: AgentState) throws(UpdateAgentFault) {
-        // A restart that did not come.
-        if let outage = known.outage, outage.bootIdentifier == host.bootIdentifier, !isAnotherPreparing,
-            host.now().seconds - outage.since.seconds > Self.startPause
-        {
-            try store.change { state in
-                if state.outage == outage { state.outage = nil }
-            }
-        }
-        let isDue = live.withLock { $0.restart.nextUndo.map { .now >= $0 } ?? true }
-        // Another process may be at it.
-        guard !known.prepared.isEmpty, isDue else { return }
-        if !hasProved(known) {
-            guard known.hasFailed(in: host.bootIdentifier) else { return }
-            // Its checks did not hold, and it stays: they may hold by now.
-            live.withLock { $0.restart.nextUndo = .now + .seconds(Self.undoPauses[Self.undoPauses.count - 1]) }
-            look()
-            guard hasProved(try store.read()) else { return }
-        }
-        guard let lock = try restartLock() else { return }
-        defer { withExtendedLifetime(lock) {} }
-        try undoPreparations(isAbandoned: false)
-        let isDone = try store.read().prepared.isEmpty
-        live.withLock { live in
-            live.restart.undoFailures = isDone ? 0 : min(live.restart.undoFailures + 1, Self.undoPauses.count)
-            live.restart.nextUndo = isDone ? nil : .now + .seconds(Self.undoPauses[live.restart.undoFailures - 1])
         }
     }
 
