@@ -146,7 +146,7 @@ let package = Package(
 
         // Tests: a foreign reader first, then laws, then examples.
         .target(
-            name: "TestSupport", dependencies: ["Fault", "FileIO", "FileTree", "Compression", system],
+            name: "TestSupport", dependencies: ["Fault", "FileIO", "FileTree", "JSON", "Compression", system],
             path: "Tests/TestSupport",
             swiftSettings: strict),
         tests(

@@ -33,6 +33,17 @@ static inline CURLcode ballast_curl_get_long(CURL *handle, CURLINFO info, long *
 static inline CURLcode ballast_curl_get_offset(CURL *handle, CURLINFO info, curl_off_t *value) {
     return curl_easy_getinfo(handle, info, value);
 }
+static inline int ballast_curl_limit_socket(void *bytes, curl_socket_t connection, curlsocktype purpose) {
+    int value = (int)(long)bytes;
+    (void)purpose;
+    // Where the kernel gives less, it is less.
+    (void)setsockopt(connection, SOL_SOCKET, SO_RCVBUF, &value, sizeof value);
+    return CURL_SOCKOPT_OK;
+}
+static inline CURLcode ballast_curl_set_receive_buffer(CURL *handle, long bytes) {
+    CURLcode result = curl_easy_setopt(handle, CURLOPT_SOCKOPTDATA, (void *)bytes);
+    return result ? result : curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, ballast_curl_limit_socket);
+}
 // curl copies the bytes.
 static inline CURLcode ballast_curl_set_blob(CURL *handle, CURLoption option, const void *bytes, size_t count) {
     struct curl_blob blob = {(void *)bytes, count, CURL_BLOB_COPY};

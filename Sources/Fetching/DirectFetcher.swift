@@ -5,6 +5,10 @@ import Transfer
 
 /// Fetches in this process.
 public final class DirectFetcher: Fetcher {
+    /// Bytes that wait in the kernel when a host loses its power were fetched in vain. The kernel takes this twice, for its own use, and
+    /// not more than `net.core.rmem_max`.
+    private static let receiveBuffer = 512 << 10
+
     private let last = Mutex<(options: HTTPOptions, client: HTTPClient)?>(nil)
 
     /// A fetcher without connections.
@@ -68,7 +72,9 @@ public final class DirectFetcher: Fetcher {
 
     /// A client that has connections open, where the last one will do.
     private func client(_ options: HTTPOptions) -> HTTPClient {
-        last.withLock { last in
+        var options = options
+        options.receiveBuffer = Self.receiveBuffer
+        return last.withLock { [options] last in
             if let last, last.options == options { return last.client }
             let client = HTTPClient(options: options, retries: RetryPolicy(attempts: 1))
             last = (options, client)

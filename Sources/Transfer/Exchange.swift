@@ -157,6 +157,12 @@ final class Exchange {
         contentType.lowercased().hasPrefix("text/html") ? " (the server sent a web page, \(contentType))" : ""
     }
 
+    private func wrongSize(_ found: Int64, expected: Int64) -> TransferFault {
+        fault(
+            .wrongSize, "the file has \(found) bytes where \(expected) are expected\(pageHint)",
+            remedy: "try again; if it stays, the repository or a cache on the way is damaged")
+    }
+
     /// What the answer's head alone already rules out.
     private func judgeHead() -> TransferFault? {
         if status == 200 || status == 206, let contentEncoding, contentEncoding.lowercased() != "identity" {
@@ -172,13 +178,13 @@ final class Exchange {
                     remedy: "check the server's or the proxy's support for range requests")
             }
             if let rangeTotal, let end, rangeTotal < end {
-                return fault(.wrongSize, "the file has \(rangeTotal) bytes where \(end) are expected\(pageHint)")
+                return wrongSize(rangeTotal, expected: end)
             }
         case 200:
             // A server may ignore Range (RFC 9110, section 14.2): what is already there is read again and dropped.
             toSkip = start
             if let contentLength, let end, contentLength < end {
-                return fault(.wrongSize, "the file has \(contentLength) bytes where \(end) are expected\(pageHint)")
+                return wrongSize(contentLength, expected: end)
             }
             if end == nil, let contentLength, contentLength - start > limit {
                 return tooLarge("\(contentLength) bytes, and at most \(limit) are allowed here")
@@ -198,7 +204,9 @@ final class Exchange {
         guard status == 200 || status == 206 else { return TransferFault(status: status, url: url) }
         if !bodyHasBegun, let failure = judgeHead() { return failure }
         if let end, delivered < end - start {
-            return fault(.cut, "the connection ended after \(delivered) of \(end - start) bytes\(pageHint)")
+            return fault(
+                .cut, "the connection ended after \(delivered) of \(end - start) bytes\(pageHint)",
+                remedy: "try again; what is there is kept")
         }
         return nil
     }
@@ -221,6 +229,10 @@ final class Exchange {
                 remedy: "check the server's certificate, the clock and the certificate authorities of this machine")
         case CURLE_TOO_MANY_REDIRECTS:
             return fault(.refused, "more than \(HTTPClient.redirectLimit) redirects", remedy: "check the server")
+        case CURLE_UNSUPPORTED_PROTOCOL where text.contains("HTTP/0.9"), CURLE_WEIRD_SERVER_REPLY:
+            return fault(
+                .cut, "what came is no answer of HTTP: \(text)",
+                remedy: "try again; if it stays, the server or something on the way is broken")
         case CURLE_UNSUPPORTED_PROTOCOL:
             return fault(
                 .refused, "only http and https are fetched, and https never leads on to http: \(text)",

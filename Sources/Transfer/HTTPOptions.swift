@@ -63,6 +63,9 @@ public struct HTTPOptions: Sendable, Hashable {
     public var proxy = Proxy.environment
     /// The most bytes a second; nil for any number.
     public var bytesPerSecond: Int64?
+    /// Of what the server has sent, how many bytes may wait in the kernel until the client takes them, roughly; nil for as many as the
+    /// kernel finds good. Fewer are slower on long ways.
+    public var receiveBuffer: Int?
 
     /// Any speed, the machine's authorities, the environment's proxies.
     public init() {}
@@ -85,6 +88,7 @@ extension EasyHandle {
             // libcurl takes up to a hundred buffers before it looks at the clock.
             set(CURLOPT_BUFFERSIZE, min(max(Int(speed / 100), 1024), 16384))
         }
+        if let size = options.receiveBuffer { _ = ballast_curl_set_receive_buffer(pointer, size) }
         set(CURLOPT_FOLLOWLOCATION, 1)
         set(CURLOPT_MAXREDIRS, HTTPClient.redirectLimit)
         set(CURLOPT_PROTOCOLS_STR, "http,https")

@@ -62,7 +62,7 @@ extension Fault where Code == TransferFaultCode {
         default:
             self.init(
                 .http, "the server answered with HTTP status \(status) where 200 was expected", at: .url(url),
-                remedy: "check the address")
+                remedy: "check the address, and whether the server wants a client certificate")
         }
     }
 }

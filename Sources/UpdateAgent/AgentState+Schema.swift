@@ -74,13 +74,16 @@ extension AgentState {
     }
 
     /// Pins, denials and revocations, what is drained, and the numbers of events: what a host must not forget, in the same schema.
-    var decisions: JSONValue {
+    ///
+    /// - Parameter reservedEvents: stands for the number of the newest event, which is not higher.
+    func decisions(reservedEvents: Int64) -> JSONValue {
         guard case .object(let all) = json else { return .null }
         let kept: Set<String> = [
-            "format", "pinned", "denied", "revoked", "reoffers", "prepared", "proved_boot", "last_event",
-            "acknowledged_event",
+            "format", "pinned", "denied", "revoked", "reoffers", "prepared", "proved_boot", "acknowledged_event",
         ]
-        return .object(all.filter { kept.contains($0.key) })
+        var members = all.filter { kept.contains($0.key) }
+        if reservedEvents > 0 { members["last_event"] = .integer(reservedEvents) }
+        return .object(members)
     }
 
     /// The state, with what other agents have added to it.

@@ -36,14 +36,15 @@ public struct Finding: AgentAnswer, Hashable {
         Finding(name: name, verdict: .unknown, detail: detail)
     }
 
-    static func problem(_ name: String, _ detail: String, remedy: String?) -> Finding {
+    static func problem(_ name: String, _ detail: String, remedy: String) -> Finding {
         Finding(name: name, verdict: .problem, detail: detail, remedy: remedy)
     }
 
-    static func problem(_ name: String, _ fault: UpdateAgentFault) -> Finding {
+    /// What `fault` says, and where it says nothing of what to do, `remedy`.
+    static func problem(_ name: String, _ fault: UpdateAgentFault, remedy: String) -> Finding {
         var plain = fault.message
         if let cause = fault.cause { plain += ": \(cause)" }
-        return problem(name, plain, remedy: fault.remedy)
+        return problem(name, plain, remedy: fault.remedy ?? remedy)
     }
 
     /// One line.
@@ -74,7 +75,7 @@ extension Agent {
             findings.append(stateFinding(state))
         } catch {
             known = nil
-            findings.append(.problem("state", error))
+            findings.append(.problem("state", error, remedy: Self.stateRemedy))
         }
         findings.append(diskFinding())
         findings += bootFindings(known)
@@ -84,10 +85,14 @@ extension Agent {
         return findings
     }
 
+    private static let stateRemedy =
+        "see by 'ballastctl status' what is still known, and pin or deny again what is missing"
+
     private func stateFinding(_ state: AgentState) -> Finding {
         let path = host.paths.state
-        if let problem = state.readProblem ?? settingsProblem {
-            return .problem("state", problem, remedy: "correct \(host.paths.overlay), or what wrote \(path)")
+        if let problem = state.readProblem { return .problem("state", problem, remedy: Self.stateRemedy) }
+        if let problem = settingsProblem {
+            return .problem("state", problem, remedy: "correct \(host.paths.overlay)")
         }
         guard let space = try? path.availableSpace() else {
             return .unknown("state", "the free space of \(path) cannot be read")
@@ -106,7 +111,9 @@ extension Agent {
             let other = slots.otherVersion.map { "holds \($0)" } ?? "is empty"
             return .good("disk", "slot \(slots.running) runs, slot \(slots.other) \(other)")
         } catch {
-            return .problem("disk", error)
+            return .problem(
+                "disk", error,
+                remedy: "see 'dmesg' and 'sfdisk --verify', and do not reboot before the disk has its partitions again")
         }
     }
 
@@ -119,7 +126,12 @@ extension Agent {
                 try store.entries().space(keeping: running)
             }
         } catch {
-            return [.problem("boot", error)]
+            return [
+                .problem(
+                    "boot", error,
+                    remedy:
+                        "see 'findmnt' and 'dmesg', and do not reboot before the boot partition is mounted and whole")
+            ]
         }
         var findings: [Finding] = []
         if let problem = known?.bootProblem {
@@ -154,7 +166,8 @@ extension Agent {
             }
             return .good("entries", detail)
         } catch {
-            return .problem("entries", error)
+            return .problem(
+                "entries", error, remedy: "see 'dmesg', and do not reboot before an update has brought another version")
         }
     }
 
@@ -197,16 +210,17 @@ extension Agent {
                 "repository", "there are no fetch workers",
                 remedy: "start them with 'systemctl start ballast-fetch.socket'")
         }
+        let remedy = "see 'ballastctl check' and 'journalctl -u ballastd'"
         guard let last = known?.lastCheck else {
-            return .problem("repository", known?.lastError ?? "it was never asked with success", remedy: nil)
+            return .problem("repository", known?.lastError ?? "it was never asked with success", remedy: remedy)
         }
         let late = 3 * (settings.interval + settings.jitter)
         guard host.now() < last.adding(seconds: late) else {
             return .problem(
                 "repository", "last asked with success at \(last)" + (known?.lastError.map { ": \($0)" } ?? ""),
-                remedy: nil)
+                remedy: remedy)
         }
-        if let error = known?.lastError { return .problem("repository", error, remedy: nil) }
+        if let error = known?.lastError { return .problem("repository", error, remedy: remedy) }
         return .good("repository", "asked with success at \(last)")
     }
 }

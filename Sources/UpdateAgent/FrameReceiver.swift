@@ -45,7 +45,9 @@ final class FrameReceiver: BlobReceiver {
         var rest = bytes[...]
         while !rest.isEmpty {
             guard index.frames.indices.contains(framesDone) else {
-                throw UpdateAgentFault(.mismatch, "the frames blob is longer than its index says")
+                throw UpdateAgentFault(
+                    .mismatch, "the image's frames are longer than its index says",
+                    remedy: "try again; if it stays, the repository or a cache on the way is damaged")
             }
             let frame = index.frames[framesDone]
             let count = min(frame.rawLength - filled, rest.count)
@@ -58,7 +60,9 @@ final class FrameReceiver: BlobReceiver {
 
     func finish() throws(UpdateAgentFault) {
         guard framesDone == index.frames.count, filled == 0 else {
-            throw UpdateAgentFault(.mismatch, "the frames blob ended before its last frame")
+            throw UpdateAgentFault(
+                .mismatch, "the image's frames end before the last one",
+                remedy: "try again; if it stays, the repository or a cache on the way is damaged")
         }
     }
 

@@ -7,6 +7,8 @@ import Trust
 /// The agent's state on disk, which several processes of it change one after another.
 struct StateFile: Sendable {
     private static let byteLimit = 4 << 20
+    /// So many numbers of events are reserved at once: after a state that is lost, the next event has a higher one than any before.
+    private static let eventStride: Int64 = 64
 
     private let directory: FilePath
     private let now: @Sendable () -> UTCTime
@@ -64,18 +66,26 @@ struct StateFile: Sendable {
         if state != known || isDamaged { state.fit(Self.byteLimit) }
         try attempt { () throws(FileIOFault) in
             // First, for it only counts where the other one is lost.
-            let decisions = state.decisions.text(inlineDepth: 2)
-            if (try? decisionsPath.contents(limit: Self.byteLimit)) != Array(decisions.utf8) {
-                try decisionsPath.replaceContents(with: decisions)
-            }
+            let decided = decided()
+            try keep(state.decisions(reservedEvents: decided.lastEvent))
             if state != known || isDamaged || !path.exists {
                 try path.replaceContents(with: state.json.text(inlineDepth: 2))
+            }
+            // Not before the numbers are given, or a cut in between leaves a gap; and in strides, for they change with each event.
+            if state.lastEvent > 0, state.lastEvent + Self.eventStride / 2 > decided.lastEvent {
+                try keep(state.decisions(reservedEvents: state.lastEvent + Self.eventStride))
             }
         }
         // What cannot be added now, as on a full disk, is the next time: the state has it.
         if state != known { try? journal.append(state.history) }
         try after(known, state)
         return result
+    }
+
+    private func keep(_ decisions: JSONValue) throws(FileIOFault) {
+        let text = decisions.text(inlineDepth: 2)
+        guard (try? decisionsPath.contents(limit: Self.byteLimit)) != Array(text.utf8) else { return }
+        try decisionsPath.replaceContents(with: text)
     }
 
     /// What a file holds that is no state is to be put aside, for a person to look at; pins and denials are in another file.

@@ -23,7 +23,8 @@ struct LongTests {
     @Test("no power cut loses a host, nor what its operator decided")
     func powerCuts() async throws {
         let report = TestImage.repository.appending("docs/reliability.md").string
-        try await expectSuccess("power-cuts", ["--real-boots", "30", "--report", report])
+        let faults = getenv("BALLAST_FAULTS").map { ["--faults", String(cString: $0)] } ?? []
+        try await expectSuccess("power-cuts", ["--real-boots", "30", "--report", report] + faults)
     }
 
     @Test("a host whose old slot has an older agent goes to and fro between both")

@@ -5,6 +5,7 @@ import FileIO
 import Release
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 import Trust
 import UpdateAgent
@@ -33,7 +34,10 @@ struct DoctorTests {
     func well() async throws {
         let findings = try await findings()
         #expect(
-            Set(findings.keys) == ["state", "disk", "entries", "boot", "watchdog", "clock", "repository"])
+            Set(findings.keys) == [
+                "state", "disk", "entries", "boot", "watchdog",
+                "clock", "repository",
+            ])
         #expect(findings.values.allSatisfy { $0.verdict == .good }, "\(findings)")
         #expect(findings["entries"]?.detail == "1.0 boots; nothing else boots")
         #expect(findings["disk"]?.detail == "slot a runs, slot b is empty")
@@ -42,9 +46,9 @@ struct DoctorTests {
 
     @Test("each thing that is wrong is found, with what to do")
     func wrong() async throws {
-        let cases: [(name: String, words: String, spoil: (TestHost, FileMachine) throws -> Void)] = [
+        let cases: [(what: String, name: String, words: String, spoil: (TestHost, FileMachine) throws -> Void)] = [
             (
-                "entries", "is not the kernel image that its name says",
+                "a kernel image is rotten", "entries", "is not the kernel image that its name says",
                 { host, machine in
                     let kernels = machine.boot.pushing(FilePath(KernelName.directory(product: "box")))
                     for name in try kernels.directoryEntries() {
@@ -53,49 +57,60 @@ struct DoctorTests {
                 }
             ),
             (
-                "entries", "1.0 runs and has no boot entry with tries left",
+                "the boot entries are gone", "entries", "1.0 runs and has no boot entry with tries left",
                 { host, machine in
                     try machine.boot.pushing(FilePath(BootEntryName.directory)).removeTree()
                     try machine.boot.pushing(FilePath(BootEntryName.directory)).makeDirectories()
                 }
             ),
-            ("boot", "cannot be used", { host, machine in try machine.boot.removeTree() }),
-            ("disk", "cannot be used", { host, machine in try machine.disk.replaceContents(with: "no table") }),
             (
-                "watchdog", "there is none, so nothing ends a hang",
+                "the boot partition is gone", "boot", "cannot be used",
+                { host, machine in try machine.boot.removeTree() }
+            ),
+            (
+                "the partition table is gone", "disk", "cannot be used",
+                { host, machine in try machine.disk.replaceContents(with: "no table") }
+            ),
+            (
+                "there is no watchdog", "watchdog", "there is none, so nothing ends a hang",
                 { host, machine in try host.directory.appending("sys/class/watchdog").removeTree() }
             ),
             (
-                "watchdog", "iTCO_wdt is inactive",
+                "the watchdog is not armed", "watchdog", "iTCO_wdt is inactive",
                 { host, machine in
                     try host.directory.appending("sys/class/watchdog/watchdog0/state").replaceContents(
                         with: "inactive\n")
                 }
             ),
             (
-                "clock", "and the last check was at",
+                "the clock is days behind", "clock", "and the last check was at",
                 { host, machine in host.state.withLock { $0.now = $0.now.adding(days: -3) } }
             ),
             (
-                "repository", "last asked with success at",
+                "no look has succeeded for days", "repository", "last asked with success at",
                 { host, machine in host.state.withLock { $0.now = $0.now.adding(days: 3) } }
             ),
             (
-                "repository", "there are no fetch workers",
+                "nothing fetches", "repository", "there are no fetch workers",
                 { host, machine in try host.directory.appending("run/ballast/fetch").removeTree() }
             ),
             (
-                "state", "the state has what this agent does not understand",
+                "the state has what the agent does not understand", "state",
+                "the state has what this agent does not understand",
                 { host, machine in
                     try host.directory.appending("var/lib/ballast/state.json").replaceContents(
                         with: "{\"format\": 1, \"good\": 5}")
                 }
             ),
         ]
-        for (name, words, spoil) in cases {
+        for (what, name, words, spoil) in cases {
             let finding = try #require(try await findings(spoil)[name])
             #expect(finding.verdict == .problem, "\(name), \(words): \(finding)")
             #expect(finding.detail.contains(words), "\(finding)")
+            try FaultCatalogue.note(
+                .host, what,
+                says: (["\(name): \(finding.detail)"] + [finding.remedy].compactMap(\.self)).joined(separator: "; "),
+                then: "`ballastctl doctor` ends with status 1")
         }
     }
 

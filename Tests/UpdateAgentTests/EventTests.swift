@@ -163,5 +163,10 @@ struct EventTests {
         for name in ["state.json", "decisions.json"] { try scene.state.appending(name).removeTree() }
         _ = try scene.host.agent().deny("5", reason: nil)
         #expect(try scene.host.agent().history().map(\.sequence) == [1, 2, 3, 4, 5, 6])
+        // With the journal and the state gone, no number is given twice.
+        for name in ["state.json", "events.jsonl"] { try scene.state.appending(name).removeTree() }
+        _ = try scene.host.agent().deny("6", reason: nil)
+        let next = try #require(try scene.host.agent().history().first?.sequence)
+        #expect(next > 6)
     }
 }

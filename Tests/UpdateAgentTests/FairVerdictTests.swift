@@ -6,6 +6,7 @@ import Publishing
 import Release
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 import Trust
 import UpdateAgent
@@ -57,6 +58,9 @@ struct FairVerdictTests {
             let result = try agent.update(isOperator: false) { _ in }
             #expect(result.outcome == .nothing)
             #expect(result.detail.hasPrefix("1.1 is tried again at \(setback.retryTime): it did not reach"))
+            try FaultCatalogue.note(
+                .version, "its boots end without a word, round \(round)", says: result.detail,
+                then: "not denied; tried again after \(pause / 3600) h")
             advance(host, seconds: pause - 1)
             #expect(try agent.update(isOperator: false) { _ in }.outcome == .nothing)
             advance(host, seconds: 1)
@@ -66,6 +70,8 @@ struct FairVerdictTests {
         let denial = try #require(try agent.status().denied.first)
         #expect(denial.kind == .unfinished)
         #expect(denial.cause == "it did not reach its health checks: panic, hang or power loss, 3 times in a row")
+        try FaultCatalogue.note(
+            .version, "its boots end without a word, round 3", says: denial.cause, then: "denied")
         #expect(try agent.status().setbacks.isEmpty)
         #expect(try agent.history().filter { $0.kind == .rolledBack }.allSatisfy { $0.failure == .unfinished })
         advance(host, seconds: 1_000_000)
@@ -105,6 +111,15 @@ struct FairVerdictTests {
             let status = try failTrial(host, [check, Self.well]).status()
             #expect(status.denied.isEmpty)
             #expect(status.setbacks.map(\.kind) == [.environment] && status.setbacks.map(\.count) == [round])
+            guard round == 1 else {
+                advance(host, seconds: 86400)
+                continue
+            }
+            try FaultCatalogue.note(
+                .version,
+                check == Self.outside
+                    ? "a check fails that blames the environment" : "a check could not judge (status 75)",
+                says: status.setbacks[0].cause, then: "not denied, however often; tried again after a pause")
             advance(host, seconds: 86400)
         }
     }
@@ -117,6 +132,8 @@ struct FairVerdictTests {
         let status = try failTrial(host, [Self.outside, Self.sick]).status()
         #expect(status.denied.map(\.kind) == [.health])
         #expect(status.denied.first?.cause.contains("'sick'") == true && status.setbacks.isEmpty)
+        try FaultCatalogue.note(
+            .version, "a check fails", says: status.denied.first?.cause ?? "", then: "denied; the host comes back")
     }
 
     @Test("a version that could not even run its checks has said so by the mark that its unit leaves")
@@ -129,6 +146,9 @@ struct FairVerdictTests {
         try marks.appending("1.1.left").replaceContents(with: "")
         let agent = try failTrial(host, [])
         #expect(try agent.status().denied.map(\.kind) == [.health])
+        try FaultCatalogue.note(
+            .version, "it cannot run its checks", says: agent.status().denied.first?.cause ?? "",
+            then: "denied; the host comes back")
         _ = try agent.allow("1.1")
         // The next trial is judged by what it leaves itself.
         _ = try agent.update { _ in }
@@ -170,6 +190,8 @@ struct FairVerdictTests {
         let host = try await onProbation(directory.path)
         let (said, rounds) = try watch(host, [Self.well, Self.sick])
         #expect(said.hasPrefix("back to 1.0: health check 'sick'") && rounds == 1)
+        try FaultCatalogue.note(
+            .version, "a check fails in its probation", says: said, then: "denied; the host goes back by itself")
         #expect(host.state.withLock { $0.reboots } == 1)
         #expect(try host.boot() == "1.0")
         let agent = try host.prove()
@@ -211,7 +233,11 @@ struct FairVerdictTests {
             #expect(reset?.message == "reset", "boot \(boot)")
             #expect(try host.boot() == "1.1")
         }
-        #expect(try watch(host, [Self.well]).said == "back to 1.0: 3 boots ended in its probation without a word")
+        let said = try watch(host, [Self.well]).said
+        #expect(said == "back to 1.0: 3 boots ended in its probation without a word")
+        try FaultCatalogue.note(
+            .version, "three boots end in its probation without a word", says: said,
+            then: "not denied; the host goes back by itself, and tries it again after a pause")
         #expect(try host.boot() == "1.0")
         let status = try host.prove().status()
         #expect(status.denied.isEmpty && status.setbacks.map(\.kind) == [.unfinished])
@@ -259,6 +285,9 @@ struct FairVerdictTests {
         _ = try host.agent().deny("1.0", reason: "worse")
         let (said, _) = try watch(host, [Self.sick])
         #expect(said.hasPrefix("not healthy any more, and stays: there is nothing good to go back to"))
+        try FaultCatalogue.note(
+            .version, "a check fails in its probation, and nothing good is there", says: said,
+            then: "it goes on running")
         #expect(try host.boot() == "1.1")
     }
 

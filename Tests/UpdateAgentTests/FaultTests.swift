@@ -8,6 +8,7 @@ import Publishing
 import Release
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 import Trust
 import UpdateAgent
@@ -86,7 +87,7 @@ struct FaultTests {
         }
     }
 
-    @Test("a frames blob that is too short or too long is refused with its name", arguments: [-1, 1])
+    @Test("frames that are too few or too many are refused", arguments: [-1, 1])
     func wrongLength(change: Int) async throws {
         let directory = try TemporaryDirectory()
         let (host, repository) = try await UpdateTests.prepare(in: directory.path)
@@ -99,7 +100,10 @@ struct FaultTests {
         try path.replaceContents(with: change < 0 ? Array(bytes.dropLast()) : bytes + [0])
         let fault = try failure(host, try host.agent())
         #expect(fault.code == .mismatch)
-        #expect(fault.description.contains(change < 0 ? "frames blob" : "damaged zstd frame"))
+        #expect(fault.description.contains(change < 0 ? "frames end before the last one" : "damaged zstd frame"))
+        guard change < 0 else { return }
+        try FaultCatalogue.note(
+            .repository, "the image in it is too short", says: "\(fault)", then: "nothing boots but what did")
     }
 
     @Test("a slot that does not come to the signed root hash never gets a label or an entry")
@@ -110,6 +114,9 @@ struct FaultTests {
         let fault = try failure(host, try host.agent())
         #expect(fault.code == .mismatch)
         #expect(fault.message.hasPrefix("the slot's root hash is \(try UpdateTests.new.get().hash) where"))
+        try FaultCatalogue.note(
+            .repository, "the image does not come to the signed root hash", says: "\(fault)",
+            then: "its slot gets no name and no entry")
         #expect(try host.agent().status().other == OtherSlot(name: "b", version: nil, standing: .empty))
     }
 
@@ -129,6 +136,8 @@ struct FaultTests {
                 == "slot b: 1.3 needs 4505600 bytes of the slot, which has 4194304: 1 MiB are missing; publish a smaller "
                 + "image, or install the host anew with larger slots")
         #expect(try host.order() == before)
+        try FaultCatalogue.note(
+            .repository, "the image is larger than the slot", says: fault?.description ?? "", then: "nothing changes")
         #expect(try agent.status().other?.version == "1.1")
     }
 

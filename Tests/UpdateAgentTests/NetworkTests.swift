@@ -81,6 +81,8 @@ struct NetworkTests {
         }
     }
 
+    private static let nothing = "nothing changes; the next mirror is asked, or the same one later"
+
     @Test(
         "servers that are honest are used, whatever they do not know",
         arguments: ["plain", "a/long%20prefix/of/it", "no-ranges", "gzip", "moved", "store"])
@@ -103,22 +105,37 @@ struct NetworkTests {
     @Test(
         "what is not there, or not what is published, is a transfer that failed, and nobody is distrusted for it",
         arguments: [
-            ("portal", "the repository is not there, or not complete: metadata/2.root.json: a web page where"),
-            ("redirect", "a web page where signed metadata is expected"),
-            ("loop", "more than 5 redirects"),
-            ("nothing", "metadata/timestamp.json: the repository does not have it"),
-            ("broken", "the server cannot answer now (HTTP status 500)"),
-            ("forbidden", "the server does not let us have this (HTTP status 403)"),
-            ("busy", "the server cannot answer now (HTTP status 503)"),
-            ("recompressed", "the server sends it compressed (gzip), which was not asked for"),
-            ("without-targets", "the repository publishes it and does not have it"),
-            ("without-blobs", "the server has nothing here (HTTP status 404)"),
+            (
+                "portal", "a login page answers everything",
+                "the repository is not there, or not complete: metadata/2.root.json: a web page where"
+            ),
+            ("redirect", "everything leads to a login page", "a web page where signed metadata is expected"),
+            ("loop", "a redirect leads to itself", "more than 5 redirects"),
+            ("nothing", "the address leads nowhere", "metadata/timestamp.json: the repository does not have it"),
+            ("broken", "the server is broken", "the server cannot answer now (HTTP status 500)"),
+            ("forbidden", "the server refuses", "the server does not let us have this (HTTP status 403)"),
+            (
+                "busy", "the server wants to be left alone for two hours",
+                "the server cannot answer now (HTTP status 503)"
+            ),
+            (
+                "recompressed", "something on the way compresses",
+                "the server sends it compressed (gzip), which was not asked for"
+            ),
+            (
+                "without-targets", "a mirror has not got what is published yet",
+                "the repository publishes it and does not have it"
+            ),
+            ("without-blobs", "a mirror has no images", "the server has nothing here (HTTP status 404)"),
+            ("http://127.0.0.1:9", "nothing listens at the address", "Couldn't connect to server"),
+            ("http://nobody.invalid", "the server's name is not known", "Could not resolve host"),
         ])
-    func absent(name: String, words: String) async throws {
+    func absent(name: String, what: String, words: String) async throws {
         let scene = try await Scene()
-        let fault = try await scene.failure(["\(scene.nginx.base)/\(name)"])
+        let fault = try await scene.failure([name.contains(":") ? name : "\(scene.nginx.base)/\(name)"])
         #expect(fault.code == .transfer)
         #expect(fault.description.contains(words), "\(fault)")
+        try FaultCatalogue.note(.network, what, says: "\(fault)", then: Self.nothing)
     }
 
     @Test(
@@ -215,6 +232,9 @@ struct NetworkTests {
         await withCheckedContinuation { done in group.notify(queue: .global()) { done.resume() } }
         let fault = try #require(throws: UpdateAgentFault.self) { try updating.withLock { $0 }?.get() }
         #expect(fault.description.contains("too slow"), "\(fault)")
+        try FaultCatalogue.note(
+            .network, "the server drips", says: "\(fault)",
+            then: "operators are answered meanwhile; the next mirror is asked")
         #expect(try await scene.update([scene.nginx.base + "/drip", scene.nginx.base + "/plain"]).version == "1.1")
     }
 
@@ -240,8 +260,14 @@ struct NetworkTests {
 
     @Test(
         "a server that lies about what it has changes nothing, and the next mirror helps out",
-        arguments: ["long", "short", "total", "shifted", "flipped", "endless", "no-range"])
-    func lies(name: String) async throws {
+        arguments: [
+            ("long", "an answer has more than it says"), ("short", "an answer ends too early"),
+            ("total", "a part of a file names another length of the whole"),
+            ("shifted", "another part comes than was asked for"),
+            ("flipped", "a byte is flipped on the way"), ("endless", "an answer has no end"),
+            ("no-range", "the whole file comes instead of a part"),
+        ])
+    func lies(name: String, what: String) async throws {
         let scene = try await Scene()
         let server = try LyingServer(serving: scene.repository.path)
         let liar = "\(server.base)/\(name)"
@@ -249,6 +275,10 @@ struct NetworkTests {
         if !["no-range", "endless", "long"].contains(name) {
             let fault = try await scene.failure([liar])
             #expect([.transfer, .mismatch].contains(fault.code), "\(fault)")
+            try FaultCatalogue.note(.network, what, says: "\(fault)", then: Self.nothing)
+        } else {
+            try FaultCatalogue.note(
+                .network, what, says: "", then: "what is needed is taken, the rest is left; the update succeeds")
         }
         #expect(try await scene.update([liar, scene.nginx.base + "/plain"]).version == "1.1")
         #expect(try scene.host.boot() == "1.1")
@@ -318,6 +348,9 @@ struct NetworkTests {
         let server = try LyingServer(serving: scene.repository.path)
         #expect(try await scene.update([server.base + "/third"]).version == "1.1")
         #expect(scene.pauses.withLock { !$0.isEmpty })
+        try FaultCatalogue.note(
+            .network, "every third transfer breaks", says: "",
+            then: "each is gone on with after a pause; the update succeeds")
         withExtendedLifetime(server) {}
     }
 
@@ -337,6 +370,11 @@ struct NetworkTests {
         #expect(half.code == .invalid && half.message.contains("one is missing"), "\(half)")
         let missing = try await scene.failure([address], ["ca_certificates": "/nowhere/ca.pem"])
         #expect(missing.place == .path("/nowhere/ca.pem"), "\(missing)")
+        for (what, fault) in [
+            ("an unknown authority has signed the server's certificate", stranger),
+            ("the server wants a client's certificate, and there is none", unknown),
+            ("the client's key is not named", half), ("the authorities' file is not there", missing),
+        ] { try FaultCatalogue.note(.network, what, says: "\(fault)", then: Self.nothing) }
         let all: [String: JSONValue] = [
             "ca_certificates": file("ca.pem"), "client_certificate": file("client.pem"),
             "client_key": file("client.key"),

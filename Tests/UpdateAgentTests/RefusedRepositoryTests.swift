@@ -59,7 +59,7 @@ struct RefusedRepositoryTests {
         }
 
         /// Updates from the repository as it is served now, and expects that to be refused with `parts` in the message.
-        func expectRefusal(_ parts: [String], changesSlot: Bool = false) async throws {
+        func expectRefusal(of what: String, _ parts: [String], changesSlot: Bool = false) async throws {
             let disk = try SHA256Digest.ofFile(machine.disk).digest
             try await served.serving(repository) { address in
                 let outcome = try await self.update(from: address)
@@ -68,6 +68,10 @@ struct RefusedRepositoryTests {
                 let message = outcome.errorText.replacing(address, with: "http://HOST")
                 #expect(message.hasPrefix("ballastd: "))
                 for part in parts { #expect(message.contains(part), "\(message)") }
+                try FaultCatalogue.note(
+                    .repository, what, says: message,
+                    then: changesSlot
+                        ? "nothing boots but what did; the slot goes on with the next attempt" : "nothing changes")
             }
             #expect(try machine.order() == ["1.0"])
             if !changesSlot { #expect(try SHA256Digest.ofFile(machine.disk).digest == disk) }
@@ -85,20 +89,24 @@ struct RefusedRepositoryTests {
         try Repository(strangers).initialize(keys: KeySet(keys), now: .now)
         try scene.root.appending("usr/lib/ballast/root.json").replaceContents(
             with: try strangers.appending("metadata/1.root.json").contents())
-        try await scene.expectRefusal([
-            "the repository is not trusted: metadata/timestamp.json: signed by 0 of the 1 keys that version 1 of the trusted root "
-                + "requires; do not use this repository until who runs it explains why"
-        ])
+        try await scene.expectRefusal(
+            of: "it is signed by keys that the image does not know",
+            [
+                "the repository is not trusted: metadata/timestamp.json: signed by 0 of the 1 keys that version 1 of the trusted root "
+                    + "requires; do not use this repository until who runs it explains why"
+            ])
     }
 
     @Test("expired")
     func expired() async throws {
         let scene = try await Scene(published: UTCTime.now.adding(days: -400))
-        try await scene.expectRefusal([
-            "the repository is not trusted: metadata/timestamp.json: expired at ",
-            "; check this machine's clock; if it is "
-                + "right, who runs the repository has to run 'ballast repo refresh'",
-        ])
+        try await scene.expectRefusal(
+            of: "its metadata has expired",
+            [
+                "the repository is not trusted: metadata/timestamp.json: expired at ",
+                "; check this machine's clock; if it is "
+                    + "right, who runs the repository has to run 'ballast repo refresh'",
+            ])
     }
 
     @Test("older than what the host has seen")
@@ -117,10 +125,12 @@ struct RefusedRepositoryTests {
             #expect(try await onOwnThread { try agent.check().available } == "1.2")
         }
         try scene.metadata.appending("timestamp.json").replaceContents(with: old)
-        try await scene.expectRefusal([
-            "the repository is not trusted: metadata/timestamp.json: goes back to version 2, and this host has seen version 3; "
-                + "ask who runs the repository"
-        ])
+        try await scene.expectRefusal(
+            of: "it is older than what the host has seen",
+            [
+                "the repository is not trusted: metadata/timestamp.json: goes back to version 2, and this host has seen version 3; "
+                    + "ask who runs the repository"
+            ])
     }
 
     @Test(
@@ -137,17 +147,19 @@ struct RefusedRepositoryTests {
         let file = try #require(try scene.metadata.directoryEntries().sorted().last { $0.hasSuffix(name) })
         let bytes = try scene.metadata.appending(file).contents()
         try scene.metadata.appending(file).replaceContents(with: Array(bytes.prefix(bytes.count / 2)))
-        try await scene.expectRefusal([sentence])
+        try await scene.expectRefusal(of: "\(name) is truncated", [sentence])
     }
 
     @Test("a web page with status 200")
     func webPage() async throws {
         let scene = try await Scene()
         try scene.metadata.appending("timestamp.json").replaceContents(with: "<!DOCTYPE html><html>Log in</html>")
-        try await scene.expectRefusal([
-            "metadata/timestamp.json: a web page where signed metadata is expected; check the repository's address, and whether a "
-                + "proxy or a login page answers in its place"
-        ])
+        try await scene.expectRefusal(
+            of: "its metadata is a web page with status 200",
+            [
+                "metadata/timestamp.json: a web page where signed metadata is expected; check the repository's address, and whether a "
+                    + "proxy or a login page answers in its place"
+            ])
     }
 
     @Test("with one flipped byte in the image's frames")
@@ -158,6 +170,7 @@ struct RefusedRepositoryTests {
         bytes[bytes.count / 2] ^= 1
         try frames.replaceContents(with: bytes)
         try await scene.expectRefusal(
+            of: "a byte of the image is flipped in it",
             [
                 "ballastd: what the server has is not what the release names: http://HOST/blobs/",
                 ": what came is no zstd frame: damaged zstd frame: Unknown frame descriptor; try again; if it stays, the repository or a "
@@ -185,6 +198,9 @@ struct RefusedRepositoryTests {
             failed.errorText.hasPrefix(
                 "ballastd: the transfer failed; the next attempt goes on where it ended: http://"))
         #expect(failed.errorText.contains(": the connection ended in the middle, after "), "\(failed.errorText)")
+        try FaultCatalogue.note(
+            .network, "the connection is cut in the middle", says: failed.errorText,
+            then: "what came is kept; only the rest is fetched")
         #expect(try scene.machine.order() == ["1.0"])
         try await Self.served.serving(scene.repository) { address in
             let outcome = try await scene.update(from: address)

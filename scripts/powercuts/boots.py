@@ -34,8 +34,10 @@ def boot(host, job):
                 host.bless(job["counted"])
             else:
                 host.daemon("good")
+        before = host.fetched
         update = host.daemon("update", check=False)
-        known = decisions() | {"update": update.stdout + update.stderr, "events": events()}
+        known = decisions() | {
+            "update": update.stdout + update.stderr, "events": events(), "fetched": host.fetched - before}
         host.halt()
         return known
     except RuntimeError as error:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import random
+import tempfile
 import time
 
 from powercuts import blocklog, fat, loader, prepare
@@ -87,19 +88,28 @@ def torn_range(length, part):
 class Disk:
     """The disk at any operation of the log, going forward."""
 
+    PIECE = 1 << 20
+
     def __init__(self, base, log):
         self.log, self.durable, self.position = log, bytearray(base), 0
         self.pending = []
+        # Of each piece that is on the medium, where it is known.
+        self.digests = [None] * (len(base) // self.PIECE)
+
+    def pieces(self, index):
+        """Which pieces of the disk a write touches."""
+        write = self.log.operations[index]
+        return range(write.offset // self.PIECE, (write.offset + write.length - 1) // self.PIECE + 1)
 
     def advance(self, position):
         while self.position < position:
             operation = self.log.operations[self.position]
             if isinstance(operation, blocklog.Flush):
                 for index in self.pending:
-                    self.apply(self.durable, index)
+                    self.settle(index)
                 self.pending = []
             elif operation.durable:
-                self.apply(self.durable, self.position)
+                self.settle(self.position)
             else:
                 self.pending.append(self.position)
             self.position += 1
@@ -110,14 +120,35 @@ class Disk:
         begin, end = torn_range(len(data), part)
         disk[write.offset + begin:write.offset + end] = data[begin:end]
 
+    def settle(self, index):
+        """A write is on the medium."""
+        self.apply(self.durable, index)
+        for piece in self.pieces(index):
+            self.digests[piece] = None
+
     def after(self, cut):
+        """The disk after `cut`, and which of its pieces are others than the medium has without what is lost."""
         self.advance(cut.position)
-        disk = bytearray(self.durable)
-        for index in cut.kept:
-            self.apply(disk, index)
-        for index, part in cut.torn:
+        disk, changed = bytearray(self.durable), set()
+        for index, part in [(index, None) for index in cut.kept] + list(cut.torn):
             self.apply(disk, index, part)
-        return disk
+            changed.update(self.pieces(index))
+        return disk, changed
+
+    def repaired(self, cut):
+        """The disk after `cut`, as the firmware leaves its partition tables, and what tells it from all others."""
+        disk, changed = self.after(cut)
+        loader.repair(disk)
+        # The tables are in the first piece and in the last.
+        changed |= {0, len(self.digests) - 1}
+
+        def digest(content, piece):
+            return hashlib.sha256(memoryview(content)[piece * self.PIECE:(piece + 1) * self.PIECE]).digest()
+        for piece, known in enumerate(self.digests):
+            if known is None:
+                self.digests[piece] = digest(self.durable, piece)
+        return disk, b"".join(
+            digest(disk, piece) if piece in changed else known for piece, known in enumerate(self.digests))
 
 
 class Lost(Exception):
@@ -128,13 +159,12 @@ class Machine:
     """User-mode Linux that boots disks, one job after another: see boots.py."""
 
     def __init__(self, work, number):
-        self.directory, self.jobs = work / f"machine-{number}", 0
-        self.directory.mkdir(exist_ok=True)
-        for old in self.directory.iterdir():
-            old.unlink()
+        # In memory: each boot has a whole disk written and read.
+        self.memory, self.jobs = tempfile.TemporaryDirectory(dir="/dev/shm"), 0
+        self.directory = pathlib.Path(self.memory.name)
         self.process = UserModeLinux(
             work, f"machine-{number}",
-            f"env PYTHONPATH={REPOSITORY}/scripts python3 -m powercuts.boots {work} {self.directory}")
+            f"env PYTHONPATH={REPOSITORY}/scripts python3 -m powercuts.boots {work} {self.directory}", shared=self.directory)
 
     def boot(self, disk, **job):
         """Boots `disk`, and has it changed as the host changes it. Returns the disk and what the job says."""
@@ -161,6 +191,7 @@ class Machine:
     def end(self):
         (self.directory / f"job-{self.jobs + 1}").write_text("null")
         self.process.wait(JOB_LIMIT)
+        self.memory.cleanup()
 
 
 class Checker:
@@ -232,10 +263,8 @@ class Checker:
                 continue
             raise Lost(f"'{key}' is {known[key]}, expected {before[key]} or {after[key]}")
 
-    def check(self, disk, cut):
-        """What the host does after `cut`, which leaves `disk`. Returns the versions that it booted."""
-        loader.repair(disk)
-        digest = hashlib.sha256(disk).digest()
+    def check(self, disk, digest, cut):
+        """What the host does after `cut`, which leaves `disk`. Returns the versions that it booted, and how many bytes it fetched."""
         if digest not in self.outcomes:
             try:
                 self.outcomes[digest] = self.come_up(disk)
@@ -244,20 +273,22 @@ class Checker:
         outcome = self.outcomes[digest]
         if isinstance(outcome, Lost):
             raise outcome
-        booted, first = outcome
+        booted, first, fetched = outcome
         self.check_decisions(first, *self.promises(cut.position))
-        return booted
+        return booted, fetched
 
     def come_up(self, disk):
-        """Lets the host come up until nothing changes any more. Returns the versions that it booted, and what its agent knew first."""
+        """Lets the host come up until nothing changes any more. Returns the versions that it booted, what its agent knew first, and how
+        many bytes it fetched in all."""
         entry, version = self.chosen(disk)
-        booted, first = [], None
+        booted, first, fetched = [], None, 0
         for _ in range(BOOT_LIMIT):
             counted = entry.counted()
             booted.append(version)
             disk, known = self.machine.boot(
                 disk, version=version, entry=entry.path, counted=f"{entry.directory}/{counted}" if counted else None)
             first = first or known
+            fetched += known["fetched"]
             if version in known["denied"] and known["left"] != version:
                 raise Lost(f"it boots {version}, which is denied")
             last = version
@@ -269,7 +300,7 @@ class Checker:
         wanted = "1.0" if "1.1" in known["denied"] or known["pinned"] not in (None, "1.1") else "1.1"
         if version != wanted:
             raise Lost(f"it ends with {version}, expected {wanted}, after {booted}; decided: {known}")
-        return booted, first
+        return booted, first, fetched
 
 
 def worker(work, number, workers, sampled, limit):
@@ -286,7 +317,7 @@ def worker(work, number, workers, sampled, limit):
                 continue
             result = {"number": identity, "position": cut.position, "kind": cut.kind}
             try:
-                result["booted"] = checker.check(disk.after(cut), cut)
+                result["booted"], result["fetched"] = checker.check(*disk.repaired(cut), cut)
             except Lost as error:
                 result["lost"] = str(error)
             print(json.dumps(result), file=results, flush=True)

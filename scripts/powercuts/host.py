@@ -1,12 +1,15 @@
 """A host as the agent sees it, on a disk of its own: what `ballastd --root` reads, with real mounts. Runs inside user-mode Linux."""
 
+import contextlib
 import ctypes
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 import uuid
 
@@ -47,12 +50,41 @@ class Host:
         self.trusted_root = trusted_root
         self.server = self.agent = self.fetching = None
         self.is_mounted = False
+        # How many bytes came from the repository, and who wants to know each time that some come.
+        self.fetched, self.on_fetch = 0, lambda total: None
 
     def serve(self, repository):
-        """The repository's web server."""
+        """The repository's web server, and before it what counts the bytes that it gives."""
+        behind = self.port ^ 1
         self.server = subprocess.Popen(
-            [f"{self.binaries}/ballast", "serve", repository, "--port", str(self.port)], stdout=subprocess.DEVNULL)
-        time.sleep(0.5)
+            [f"{self.binaries}/ballast", "serve", repository, "--port", str(behind)], stdout=subprocess.DEVNULL)
+        listener = socket.create_server(("127.0.0.1", self.port))
+        for _ in range(600):
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", behind)):
+                break
+            time.sleep(0.05)
+
+        def accept():
+            while True:
+                client = listener.accept()[0]
+                # What waits here has not been fetched.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+                server = socket.create_connection(("127.0.0.1", behind))
+                threading.Thread(target=self.pass_on, args=(client, server, False), daemon=True).start()
+                threading.Thread(target=self.pass_on, args=(server, client, True), daemon=True).start()
+        threading.Thread(target=accept, daemon=True).start()
+
+    def pass_on(self, source, destination, counts):
+        """Everything from one connection to another one, until either ends."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if counts:
+                    self.fetched += len(data)
+                    self.on_fetch(self.fetched)
+                destination.sendall(data)
+        for connection in (source, destination):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def boot(self, disk, partitions, running, counted):
         """Mounts what a host has mounted once it is up. `counted` is the path of the entry after the loader has counted it."""

@@ -80,6 +80,9 @@ def main():
         # Everything up to here is answered, and is in the log as far as it was flushed.
         known = {"log": (work / "log").stat().st_size, "what": what, "events": len(events()) if host.is_mounted else 0}
         print(json.dumps(known | promise), file=marks, flush=True)
+    received = open(work / "received.jsonl", "a")
+    host.on_fetch = lambda total: print(
+        json.dumps({"boot": number, "log": (work / "log").stat().st_size, "bytes": total}), file=received, flush=True)
     host.serve(str(work / "repo"))
     mark(f"boot {number}: {version}")
     host.boot(DISK, PARTITIONS, version, counted if counted != "-" else None)

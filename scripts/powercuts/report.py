@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 
 KINDS = {
     "after a write": "everything up to this write is on the medium",
@@ -11,10 +12,38 @@ KINDS = {
     "torn": "of one write only the first sectors are, or only the last"}
 
 
+PARTS = {
+    "network": "The network", "repository": "The repository", "version": "The new version", "host": "The host"}
+# What is another one in each run.
+VARYING = [
+    (r"https?://(?:127\.0\.0\.1|HOST)(?::\d+)?", "http://HOST"), (r"\b[0-9a-f]{64}\b", "DIGEST"), (r"_[0-9a-f]{12}\.efi", "_DIGEST.efi"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"), (r"/\S*/ballast-\d+-\d+(?:/root)?/", "/"), (r"after \d+ (?=m?s\b)", "after N ")]
+
+
 def phases(work, log):
     """Where each part of the host's life ends: (position, what)."""
     marks = [json.loads(line) for line in (work / "marks.jsonl").read_text().splitlines()]
     return [(log.position(mark["log"]), mark["what"]) for mark in marks]
+
+
+def fetched_again(work, log, results):
+    """How many bytes a host has to fetch again after a cut in its first update: one for each such cut.
+
+    What it fetches afterwards and what it had received before are together more than the most that a whole update takes.
+    """
+    received = [json.loads(line) for line in (work / "received.jsonl").read_text().splitlines()]
+    received = [item for item in received if item["boot"] == 0]
+    marks = {json.loads(line)["what"]: json.loads(line)["log"] for line in (work / "marks.jsonl").read_text().splitlines()}
+    # Bytes that came for an update that a kill ended: those of the process that was killed.
+    begin, end = log.position(marks["pin 1.1"]), log.position(marks["an update is ready"])
+    whole = max(result["fetched"] for result in results if "fetched" in result and result["position"] <= end)
+    found = []
+    for result in results:
+        if "fetched" in result and begin < result["position"] <= end:
+            size = log.ends[result["position"] - 1]
+            before = max((item["bytes"] for item in received if item["log"] <= size), default=0)
+            found.append(max(result["fetched"] + before - whole, 0))
+    return found, whole
 
 
 def real_lines(booted):
@@ -33,7 +62,23 @@ def real_lines(booted):
     return lines
 
 
-def text(work, log, results, firmware_boots, booted):
+def fault_lines(faults):
+    """What the tests have noted of faults: a table for each part."""
+    lines = ["", "# Faults", "",
+             "What somebody reads on the host and what comes of it, noted by the tests that cause these faults with real servers, disks and",
+             "processes: `scripts/test --long`. An update that fails is tried again by itself."]
+    for part, title in PARTS.items():
+        lines += ["", f"## {title}", "", "| what is wrong | message | then |", "|---|---|---|"]
+        for fault in sorted((f for f in faults if f["part"] == part), key=lambda f: f["fault"]):
+            message = fault["message"].strip().removeprefix("ballastd: ")
+            for pattern, name in VARYING:
+                message = re.sub(pattern, name, message)
+            message = message.replace("|", "\\|").replace("\n", " ")
+            lines.append(f"| {fault['fault']} | {message or '–'} | {fault['outcome']} |")
+    return lines
+
+
+def text(work, log, results, firmware_boots, booted, faults):
     ends = phases(work, log)
 
     def phase(position):
@@ -60,6 +105,13 @@ def text(work, log, results, firmware_boots, booted):
     lines += [f"| {what} | {by_phase[what]} | {lost_by_phase[what]} |" for what in order if by_phase[what]]
     lines += ["", "| what booted, one after another | cuts |", "|---|---:|"]
     lines += [f"| {what} | {count} |" for what, count in sequences.most_common()]
+    again, whole = fetched_again(work, log, results)
+    if again:
+        lines += [
+            "", f"A cut in the first update, which takes {whole} bytes and which a kill -9 had interrupted before, costs at most",
+            f"**{max(again)} bytes that are fetched again**, {sum(again) // len(again)} on average: {len(again)} cuts."]
     if booted:
         lines += real_lines(booted)
+    if faults:
+        lines += fault_lines(faults)
     return "\n".join(lines) + "\n"

@@ -8,12 +8,12 @@ import sys
 MODULES = [
     "fs/nls/nls_cp437", "fs/nls/nls_iso8859-1", "fs/nls/nls_utf8", "fs/nls/nls_ascii", "fs/fat/fat", "fs/fat/vfat",
     "drivers/block/loop", "drivers/block/virtio_blk"]
-# What runs as PID 1. Of this machine's files it can change those in the work directory only.
+# What runs as PID 1. Of this machine's files it can change those in the directories only that are mounted.
 INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 for directory in /run /tmp /mnt; do mount -t tmpfs tmpfs $directory; done
-mount -t hostfs -o {work} hostfs {work}
+for directory in {directories}; do mkdir -p $directory && mount -t hostfs -o $directory hostfs $directory || exit 1; done
 ip link set lo up
 modules=/usr/lib/uml/modules/$(uname -r)/kernel
 for module in {modules}; do /sbin/insmod $modules/$module.ko || exit 1; done
@@ -27,14 +27,15 @@ echo $? >{work}/{name}.status
 
 
 class UserModeLinux:
-    """One that runs a command and ends. A disk is the socket of a vhost-user device, which is /dev/vda there."""
+    """One that runs a command and ends. A disk is the socket of a vhost-user device, which is /dev/vda there; `shared` is another
+    directory that it can change."""
 
-    def __init__(self, work, name, command, disk=None, memory="768M"):
+    def __init__(self, work, name, command, disk=None, shared=None, memory="768M"):
         self.log, self.status = work / f"{name}.log", work / f"{name}.status"
         self.status.unlink(missing_ok=True)
         init = work / f"{name}.init"
         init.write_text(INIT.format(
-            work=work, name=name, modules=" ".join(MODULES), command=command))
+            directories=f"{work} {shared or ''}", work=work, name=name, modules=" ".join(MODULES), command=command))
         init.chmod(0o755)
         program = shutil.which("linux.uml")
         if not program:
