@@ -137,6 +137,23 @@ struct ControlledAgentTests {
         #expect(try await scene.tool("events", "--acknowledge", "4").status == 1)
     }
 
+    @Test("an update after which the host reboots at once has succeeded, and says so", arguments: ["text", "json"])
+    func rebootsAtOnce(format: String) async throws {
+        let scene = try await Scene()
+        try scene.serve(try scene.host.agent { $0["reboot"] = "immediate" })
+        let outcome = try await scene.tool("update", "--format", format)
+        #expect(outcome.status == 0)
+        #expect(scene.host.state.withLock { $0.reboots } == 1)
+        if format == "text" {
+            #expect(outcome.outputText.hasPrefix("1.1 is written to the other slot"))
+            #expect(outcome.outputText.hasSuffix("\nrebooting now\n"), "\(outcome.outputText)")
+        } else {
+            let last = try #require(outcome.outputText.split(separator: "\n").last)
+            let answer = try JSONCursor(parsing: Array(last.utf8), source: "answer").value
+            #expect(answer["result"]?["rebooting"] == true, "\(last)")
+        }
+    }
+
     @Test("an update that runs already is joined, and an operator's decision ends it")
     func joining() async throws {
         let scene = try await Scene()
