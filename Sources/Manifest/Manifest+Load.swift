@@ -19,26 +19,8 @@ extension Manifest {
         let root = TypedNode(node: merged.tree, path: "")
         product = try root.string("product")
         architecture = try root.choice("architecture")
-        let distribution = try root.below("distribution")
-        self.distribution = Distribution(
-            release: try distribution.string("release"), suites: distribution.strings("suites"),
-            components: distribution.strings("components"),
-            archives: try distribution.map("archives") { archive throws(ManifestFault) in
-                Archive(
-                    name: try archive.string("name"), uri: try archive.string("uri"),
-                    suite: try archive.string("suite"),
-                    components: archive.strings("components"), signedBy: try archive.path("signed_by"),
-                    packages: archive.strings("packages"), priority: archive.optionalInteger("priority"),
-                    place: archive.node["name"]?.origin?.place)
-            })
-        let packages = try root.below("packages")
-        self.packages = Packages(
-            install: packages.strings("install"),
-            local: packages.list("local").compactMap { entry in
-                guard let name = entry.node.text, let path = entry.absolutePath else { return nil }
-                return LocalPattern(name: name, path: path, place: entry.node.origin?.place)
-            }, buildOnly: packages.strings("build_only"), remove: packages.strings("remove"),
-            excludedPaths: packages.strings("exclude_paths"), installsRecommends: try packages.bool("recommends"))
+        distribution = try Self.distribution(root.below("distribution"))
+        packages = try Self.packages(root.below("packages"))
         let kernel = try root.below("kernel")
         self.kernel = Kernel(
             package: try kernel.string("package"), commandLine: kernel.strings("command_line"),
@@ -77,15 +59,7 @@ extension Manifest {
         }
         try Self.requireDistinct(root.list("users"), "uid")
         try Self.requireDistinct(root.list("groups"), "gid")
-        firstBoot = try root.map("first_boot") { entry throws(ManifestFault) in
-            let (run, renew) = (entry.strings("run"), try entry.bool("renew"))
-            guard !renew || !run.isEmpty else {
-                throw ManifestFault(
-                    .badValue, "'renew' is true, and there is no 'run' that would make the files anew",
-                    at: entry.node["renew"]?.origin?.place, remedy: "say under 'run' what makes them")
-            }
-            return FirstBoot(remove: try entry.string("remove"), run: run, renew: renew)
-        }
+        firstBoot = try root.map("first_boot") { entry throws(ManifestFault) in try Self.firstBoot(entry) }
         privateKeys = root.strings("private_keys")
         etc = try root.choice("etc")
         let disk = try root.below("disk")
@@ -97,35 +71,7 @@ extension Manifest {
                 name: try check.string("name"), timeout: try check.seconds("timeout"), probe: try Self.probe(check),
                 blame: try check.choice("blame"))
         }
-        let update = try root.below("update")
-        self.update = Update(
-            url: update.optionalString("url"), mirrors: update.strings("mirrors"),
-            transfer: try Self.transfer(update.below("transfer")), channel: try update.string("channel"),
-            interval: try update.seconds("interval"), jitter: try update.seconds("jitter"),
-            reboot: try update.choice("reboot"), probation: try update.seconds("probation"),
-            windows: try update.map("windows") { window throws(ManifestFault) in
-                let days = window.strings("days")
-                return Window(
-                    days: days.isEmpty ? Window.dayNames : days, start: try window.string("start"),
-                    length: try window.seconds("length"))
-            }, timeZone: try update.string("time_zone"),
-            gates: try update.map("gates") { gate throws(ManifestFault) in
-                Gate(
-                    name: try gate.string("name"), timeout: try gate.seconds("timeout"),
-                    question: try Self.question(gate))
-            }, drains: try update.map("drains") { drain throws(ManifestFault) in try Self.drain(drain) },
-            trustedRoot: update.optional("trusted_root")?.absolutePath)
-        if self.update.url != nil, self.update.trustedRoot == nil {
-            throw ManifestFault(
-                .badValue, "'update.url' is given without 'update.trusted_root', so hosts would trust no repository",
-                at: update.node["url"]?.origin?.place,
-                remedy: "make the repository with 'ballast repo init', and name its root metadata")
-        }
-        if self.update.url == nil, !self.update.mirrors.isEmpty {
-            throw ManifestFault(
-                .badValue, "'update.mirrors' is given without 'update.url'", at: update.node["mirrors"]?.origin?.place,
-                remedy: "name the repository's own address there")
-        }
+        update = try Self.update(root.below("update"))
         let boot = try root.below("boot")
         self.boot = Boot(
             tries: try boot.integer("tries"), timeout: try boot.seconds("timeout"),
@@ -133,6 +79,71 @@ extension Manifest {
         digest = merged.digest
         self.source = source
         tree = merged.tree
+    }
+
+    private static func distribution(_ node: TypedNode) throws(ManifestFault) -> Distribution {
+        Distribution(
+            release: try node.string("release"), suites: node.strings("suites"), components: node.strings("components"),
+            archives: try node.map("archives") { archive throws(ManifestFault) in
+                Archive(
+                    name: try archive.string("name"), uri: try archive.string("uri"),
+                    suite: try archive.string("suite"),
+                    components: archive.strings("components"), signedBy: try archive.path("signed_by"),
+                    packages: archive.strings("packages"), priority: archive.optionalInteger("priority"),
+                    place: archive.node["name"]?.origin?.place)
+            })
+    }
+
+    private static func packages(_ node: TypedNode) throws(ManifestFault) -> Packages {
+        Packages(
+            install: node.strings("install"),
+            local: node.list("local").compactMap { entry in
+                guard let name = entry.node.text, let path = entry.absolutePath else { return nil }
+                return LocalPattern(name: name, path: path, place: entry.node.origin?.place)
+            }, buildOnly: node.strings("build_only"), remove: node.strings("remove"),
+            excludedPaths: node.strings("exclude_paths"), installsRecommends: try node.bool("recommends"))
+    }
+
+    private static func firstBoot(_ entry: TypedNode) throws(ManifestFault) -> FirstBoot {
+        let (run, renew) = (entry.strings("run"), try entry.bool("renew"))
+        guard !renew || !run.isEmpty else {
+            throw ManifestFault(
+                .badValue, "'renew' is true, and there is no 'run' that would make the files anew",
+                at: entry.node["renew"]?.origin?.place, remedy: "say under 'run' what makes them")
+        }
+        return FirstBoot(remove: try entry.string("remove"), run: run, renew: renew)
+    }
+
+    private static func update(_ node: TypedNode) throws(ManifestFault) -> Update {
+        let update = Update(
+            url: node.optionalString("url"), mirrors: node.strings("mirrors"),
+            transfer: try Self.transfer(node.below("transfer")), channel: try node.string("channel"),
+            interval: try node.seconds("interval"), jitter: try node.seconds("jitter"),
+            reboot: try node.choice("reboot"), probation: try node.seconds("probation"),
+            windows: try node.map("windows") { window throws(ManifestFault) in
+                let days = window.strings("days")
+                return Window(
+                    days: days.isEmpty ? Window.dayNames : days, start: try window.string("start"),
+                    length: try window.seconds("length"))
+            }, timeZone: try node.string("time_zone"),
+            gates: try node.map("gates") { gate throws(ManifestFault) in
+                Gate(
+                    name: try gate.string("name"), timeout: try gate.seconds("timeout"),
+                    question: try Self.question(gate))
+            }, drains: try node.map("drains") { drain throws(ManifestFault) in try Self.drain(drain) },
+            trustedRoot: node.optional("trusted_root")?.absolutePath)
+        if update.url != nil, update.trustedRoot == nil {
+            throw ManifestFault(
+                .badValue, "'update.url' is given without 'update.trusted_root', so hosts would trust no repository",
+                at: node.node["url"]?.origin?.place,
+                remedy: "make the repository with 'ballast repo init', and name its root metadata")
+        }
+        if update.url == nil, !update.mirrors.isEmpty {
+            throw ManifestFault(
+                .badValue, "'update.mirrors' is given without 'update.url'", at: node.node["mirrors"]?.origin?.place,
+                remedy: "name the repository's own address there")
+        }
+        return update
     }
 
     private static func transfer(_ node: TypedNode) throws(ManifestFault) -> Transfer {

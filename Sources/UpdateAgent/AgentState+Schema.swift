@@ -88,62 +88,69 @@ extension AgentState {
 
     /// The state, with what other agents have added to it.
     var json: JSONValue {
-        func elements(_ key: String, _ known: [JSONValue]) -> JSONValue { .array((extraElements[key] ?? []) + known) }
         var members = extra
         if members["format"] == nil { members["format"] = .integer(Int64(Self.format)) }
-        members["state"] = phase.json
-        members["denied"] = elements("denied", denied.map(\.json))
-        members["history"] = elements("history", history.map(\.json))
-        if lastEvent > 0 { members["last_event"] = .integer(lastEvent) }
-        if acknowledgedEvent > 0 { members["acknowledged_event"] = .integer(acknowledgedEvent) }
-        members["good"] = elements("good", good.map { .string($0) })
+        members.merge(boots) { $1 }
+        members.merge(refusals) { $1 }
         func set(_ key: String, _ value: JSONValue?) { if let value { members[key] = value } }
-        set("pinned", pinned.map { .string($0) })
+        set("state", phase.json)
         set("last_check", lastCheck.map { .string($0.description) })
         set("reason", reason.map { .string($0) })
         set("last_error", lastError.map { .string($0) })
         set("boot_problem", bootProblem.map { .string($0) })
-        set("pending", pending?.json)
-        set("rollback", rollback?.json)
-        set("failed", failed.map { ["version": .string($0.version), "cause": .string($0.cause)] })
-        set(
-            "probation",
-            probation.map {
-                [
-                    "version": .string($0.version), "boot_id": .string($0.bootIdentifier),
-                    "boots": .integer(Int64($0.boots)), "seconds": .integer($0.seconds),
-                ]
-            })
-        set(
-            "outage",
-            outage.map { ["since": .string($0.since.description), "boot_id": .string($0.bootIdentifier)] })
-        if !prepared.isEmpty || extraElements["prepared"] != nil {
-            members["prepared"] = elements("prepared", prepared.map(\.json))
-        }
+        set("history", elements("history", history.map(\.json)))
+        if lastEvent > 0 { set("last_event", .integer(lastEvent)) }
+        if acknowledgedEvent > 0 { set("acknowledged_event", .integer(acknowledgedEvent)) }
+        set("outage", outage.map { ["since": .string($0.since.description), "boot_id": .string($0.bootIdentifier)] })
+        set("prepared", someElements("prepared", prepared.map(\.json)))
         set(
             "asked_reboot",
             askedReboot.map { ["time": .string($0.time.description), "boot_id": .string($0.bootIdentifier)] })
-        set("proved_boot", provedBoot.map { .string($0) })
-        set("failed_boot", failedBoot.map { .string($0) })
-        if !unproved.isEmpty || extraElements["unproved"] != nil {
-            members["unproved"] = elements("unproved", unproved.map { .string($0) })
-        }
-        if !setbacks.isEmpty || extraElements["setbacks"] != nil {
-            members["setbacks"] = elements("setbacks", setbacks.map(\.json))
-        }
-        if !reoffers.isEmpty || extraElements["reoffers"] != nil {
-            members["reoffers"] = elements(
-                "reoffers",
-                reoffers.sorted { $0.key < $1.key }.map {
-                    ["version": .string($0.key), "count": .integer(Int64($0.value))]
-                })
-        }
-        if !revoked.isEmpty || extraElements["revoked"] != nil {
-            members["revoked"] = elements(
-                "revoked",
-                revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
-        }
         return .object(members)
+    }
+
+    /// An array of what this agent knows and what others have added to it.
+    private func elements(_ key: String, _ known: [JSONValue]) -> JSONValue {
+        .array((extraElements[key] ?? []) + known)
+    }
+
+    /// The same, or nothing where it would be empty and nobody has written it.
+    private func someElements(_ key: String, _ known: [JSONValue]) -> JSONValue? {
+        known.isEmpty && extraElements[key] == nil ? nil : elements(key, known)
+    }
+
+    /// What boots, what is tried, and what has proved itself.
+    private var boots: [String: JSONValue] {
+        var members = ["good": elements("good", good.map { .string($0) })]
+        members["pending"] = pending?.json
+        members["rollback"] = rollback?.json
+        members["probation"] = probation.map {
+            [
+                "version": .string($0.version), "boot_id": .string($0.bootIdentifier),
+                "boots": .integer(Int64($0.boots)), "seconds": .integer($0.seconds),
+            ]
+        }
+        members["failed"] = failed.map { ["version": .string($0.version), "cause": .string($0.cause)] }
+        members["failed_boot"] = failedBoot.map { .string($0) }
+        members["proved_boot"] = provedBoot.map { .string($0) }
+        members["unproved"] = someElements("unproved", unproved.map { .string($0) })
+        return members
+    }
+
+    /// What is not taken, and why.
+    private var refusals: [String: JSONValue] {
+        var members = ["denied": elements("denied", denied.map(\.json))]
+        members["pinned"] = pinned.map { .string($0) }
+        members["setbacks"] = someElements("setbacks", setbacks.map(\.json))
+        members["reoffers"] = someElements(
+            "reoffers",
+            reoffers.sorted { $0.key < $1.key }.map {
+                ["version": .string($0.key), "count": .integer(Int64($0.value))]
+            })
+        members["revoked"] = someElements(
+            "revoked",
+            revoked.sorted { $0.key < $1.key }.map { ["version": .string($0.key), "by": .string($0.value)] })
+        return members
     }
 }
 

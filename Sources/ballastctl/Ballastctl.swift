@@ -33,7 +33,8 @@ struct Ballastctl: ParsableCommand {
         subcommands: [
             StatusCommand.self, CheckCommand.self, UpdateCommand.self, RebootCommand.self, RollbackCommand.self,
             PinCommand.self, UnpinCommand.self, DenyCommand.self, AllowCommand.self, HistoryCommand.self,
-            EventsCommand.self, LogsCommand.self, DoctorCommand.self, WatchCommand.self, VersionCommand.self,
+            EventsCommand.self, LogsCommand.self, DoctorCommand.self, WatchCommand.self, InterfaceCommand.self,
+            VersionCommand.self,
         ])
 
     static func main() {

@@ -146,6 +146,32 @@ struct DoctorCommand: ParsableCommand {
     }
 }
 
+/// `ballastctl interface`.
+struct InterfaceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "interface", abstract: "Print the definition of the agent's control interface, for programs.",
+        discussion: """
+            In Varlink's definition language: all methods, types and errors. Needs no agent.
+
+            Example:
+              ballastctl interface > io.ballast.Update.varlink
+            """.flowing)
+
+    @Option(help: "Print the definition itself, or a JSON document with it.")
+    var format: OutputFormat = .text
+
+    func run() {
+        let definition = UpdateInterface.description
+        switch format {
+        // It has a newline at its end.
+        case .text: StandardStreams.print(String(definition.dropLast()))
+        case .json:
+            let answer: JSONValue = ["name": .string(UpdateInterface.name), "definition": .string(definition)]
+            StandardStreams.print(answer.compactText)
+        }
+    }
+}
+
 /// `ballastctl watch`.
 struct WatchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

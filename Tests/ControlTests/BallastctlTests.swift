@@ -322,13 +322,23 @@ struct BallastctlTests {
         "every verb's help has an example",
         arguments: [
             "status", "check", "update", "reboot", "rollback", "pin", "unpin", "deny", "allow", "history", "events",
-            "logs", "doctor", "watch",
-            "version",
+            "logs", "doctor", "watch", "interface", "version",
         ])
     func help(verb: String) async throws {
         let outcome = try await Command(try BuiltExecutable.path("ballastctl").string, [verb, "--help"]).run()
         #expect(outcome.outputText.contains("Example:\n"))
         #expect(outcome.outputText.contains("ballastctl \(verb)"))
+    }
+
+    @Test(
+        "docs/io.ballast.Update.varlink is the interface; if not, run `ballastctl interface > docs/io.ballast.Update.varlink`"
+    )
+    func interface() async throws {
+        let outcome = try await Command(try BuiltExecutable.path("ballastctl").string, ["interface"]).run()
+        let page = FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()
+            .appending("docs/io.ballast.Update.varlink")
+        #expect(try page.text() == outcome.outputText)
+        #expect(try InterfaceDefinition(parsing: outcome.outputText).methods.count > 10)
     }
 
     @Test("the executable is small, and carries no tables of ICU")
