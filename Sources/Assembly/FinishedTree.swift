@@ -30,7 +30,7 @@ struct FinishedTree {
         d /var/srv 0755 root root -
         d /var/mnt 0755 root root -
         L /var/lib/dpkg - - - - ../../\(packageDatabase)
-        d /var/lib/ballast 0755 root root -
+        d /var/lib/ballast 0750 root ballast -
         # Where /etc is forgotten with every boot, the initrd gives the next one the same machine ID.
         C /var/lib/ballast/machine-id - - - - /etc/machine-id
 

@@ -8,8 +8,10 @@ package enum HostUnits {
 
     /// Units that run on the host, whatever else the manifest enables.
     package static func enabled(for manifest: Manifest) -> [String] {
-        ["ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service"]
-            + (manifest.update.probation > 0 ? ["ballast-probation.service"] : [])
+        [
+            "ballastd.socket", "ballast-fetch.socket", "ballast-health.service", "ballast-good.service",
+            "ballast-probation.service",
+        ]
             + (manifest.boot.watchdog > 0 ? ["ballast-watchdog.service"] : [])
     }
 
@@ -40,10 +42,10 @@ package enum HostUnits {
         ]
     }
 
-    // Reports of failed boots and the ends of their journals are for root and the group.
+    // Reports of failed boots and the ends of their journals are for root and the group. No StateDirectory=: where the directory is not
+    // quite as systemd wants it, that gives all that is below to the service, and a host's own /etc is below.
     private static let state = """
-        StateDirectory=ballast
-        StateDirectoryMode=0750
+        ReadWritePaths=/var/lib/ballast
         Group=ballast
         UMask=0027
         """
@@ -231,8 +233,9 @@ package enum HostUnits {
         Type=oneshot
         RemainAfterExit=yes
         ExecStart=\(agentPath) good
-        # A host that is not known to be good takes no update.
+        # A host that is not known to be good takes no update. What waits for this does not fail with its first attempt.
         Restart=on-failure
+        RestartMode=direct
         RestartSec=30
         \(checking)
 

@@ -60,7 +60,8 @@ public enum UpdateInterface {
             retry_time: string
         )
 
-        # What holds a restart back: 'kind' is window, inhibitor, gate or drain; 'until' is there where it is known.
+        # What holds a restart back: 'kind' is settings (the operator's are not understood), window, inhibitor, gate or drain;
+        # 'until' is there where it is known.
         type Hold (
             kind: string,
             name: string,

@@ -33,6 +33,12 @@ extension Fault where Code == FileIOFaultCode {
         self.init(code, what, at: .path(path.string), remedy: remedy, cause: errno)
     }
 
+    /// Whether the medium, or the file system on it, cannot give the file's bytes any more.
+    public var isOfMedium: Bool {
+        guard let errno = cause as? Errno else { return false }
+        return [EIO, EUCLEAN, EBADMSG, ENODATA, EREMOTEIO].contains(errno.rawValue)
+    }
+
     /// The failure that the last system call left in `errno`.
     public static func last(_ what: String, at path: FilePath) -> FileIOFault {
         FileIOFault(Errno(rawValue: Glibc.errno), what, at: path)

@@ -22,6 +22,9 @@ final class Exchange {
     private var rangeStart: Int64?
     private var rangeTotal: Int64?
     private var bodyHasBegun = false
+    /// Of what is skipped, the receiver is told at least so often, by no bytes.
+    private static let longestSilence = Duration.seconds(5)
+    private var lastGiven = ContinuousClock.now
     private var toSkip: Int64 = 0
     private var discarded = 0
 
@@ -111,7 +114,9 @@ final class Exchange {
             toSkip -= Int64(skipped)
             bytes = UnsafeRawBufferPointer(rebasing: bytes[skipped...])
         }
-        guard !bytes.isEmpty else { return true }
+        // Who waits for what comes then knows that something comes.
+        guard !bytes.isEmpty || ContinuousClock.now - lastGiven > Self.longestSilence else { return true }
+        lastGiven = .now
         var ends = false
         if let end {
             let left = end - start - delivered

@@ -18,8 +18,8 @@ public struct DirectoryStore: MetadataStore {
         do throws(FileIOFault) {
             return try path(document).contents(limit: MetadataRole.targets.sizeLimit)
         } catch {
-            // Too much is not what was saved, so it is as good as nothing.
-            if error.code == .notFound || error.code == .tooLarge { return nil }
+            // Too much is not what was saved, so it is as good as nothing; and what the disk does not give any more stays lost.
+            if error.code == .notFound || error.code == .tooLarge || error.isOfMedium { return nil }
             throw Self.fault(error)
         }
     }

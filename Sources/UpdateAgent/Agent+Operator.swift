@@ -51,7 +51,8 @@ extension Agent {
     ) -> PendingRollback? {
         defer { state.phase = settled(state) }
         guard state.rollback?.target != target || state.rollback?.from != running else { return nil }
-        let order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
+        var order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
+        if cause != nil { order.decidingBoot = host.bootIdentifier }
         state.pending = nil
         state.rollback = order
         if kind.isFair {

@@ -94,6 +94,7 @@ public struct AgentSettings: Sendable, Hashable {
         for piece in pieces(of: overlay) {
             let candidate = merge(piece, over: merged)
             do throws(JSONFault) {
+                try requireSameImage(candidate, as: image, source: source)
                 _ = try AgentSettings(parsing: JSONCursor(candidate, source: source))
                 merged = candidate
             } catch {
@@ -107,6 +108,16 @@ public struct AgentSettings: Sendable, Hashable {
         "format", "product", "architecture", "repository", "channel", "poll", "reboot", "boot", "health", "disk",
         "boot_partition", "transfer", "probation_seconds", "restart",
     ]
+
+    /// What the image is, it alone says: a host that takes itself for another's would leave every version.
+    private static func requireSameImage(
+        _ candidate: JSONValue, as image: JSONValue, source: String
+    ) throws(JSONFault) {
+        for key in ["format", "product", "architecture"] where candidate[key] != image[key] {
+            throw try JSONCursor(candidate, source: source).field(key).unexpected(
+                "it is the image's, and cannot be another here", remedy: "remove it")
+        }
+    }
 
     /// Whether a member that is not understood says when the host may restart, or may be meant to.
     private static func concernsRestarts(_ piece: JSONValue) -> Bool {

@@ -178,20 +178,23 @@ extension PendingActivation {
 }
 
 extension PendingRollback {
-    private static let known: Set<String> = ["target", "from", "sequence"]
+    private static let known: Set<String> = ["target", "from", "sequence", "deciding_boot"]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         self.init(
             target: try cursor.field("target").string(), from: try cursor.field("from").string(),
             sequence: try AgentText.sequence(cursor))
+        decidingBoot = try? cursor.optional("deciding_boot")?.string()
         extra = try cursor.strangers(Self.known)
     }
 
     var json: JSONValue {
-        .object(
-            extra.merging([
-                "target": .string(target), "from": .string(from), "sequence": .integer(Int64(sequence)),
-            ]) { $1 })
+        var members = extra
+        members["target"] = .string(target)
+        members["from"] = .string(from)
+        members["sequence"] = .integer(Int64(sequence))
+        members["deciding_boot"] = decidingBoot.map { .string($0) }
+        return .object(members)
     }
 }
 

@@ -39,6 +39,8 @@ public struct PendingRollback: Sendable, Hashable {
     public var from: String
     /// The activation of the target, which its boot entry has in its name.
     public var sequence: Int
+    /// The boot in which the agent itself has decided it, which does not wait for anybody to reboot then.
+    var decidingBoot: String?
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 

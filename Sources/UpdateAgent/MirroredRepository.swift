@@ -98,7 +98,7 @@ public final class MirroredRepository: BlobSource {
                 request.http.start = position
                 request.http.end = blob.size
                 request.http.limit = blob.size - position
-                request.options.patience.totalSeconds = Self.seconds(for: blob.size - position, request)
+                request.options.patience.totalSeconds = Self.seconds(for: blob.size, request)
                 var refusal: UpdateAgentFault?
                 let answer = files.fetch(request) { bytes, received in
                     do throws(UpdateAgentFault) { try receiver.take(bytes, received: received) } catch {
@@ -137,12 +137,14 @@ public final class MirroredRepository: BlobSource {
         _ isCancelled: @escaping @Sendable () -> Bool, _ body: (MirrorFiles) throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
         var options = try transfer.options()
-        options.patience = patience
         var failed = 0
         while true {
             var worst: UpdateAgentFault?
             var isWorthWaiting = false
-            for index in order.withLock({ $0.sequence(now: Self.now) }) {
+            let sequence = order.withLock { $0.sequence(now: Self.now) }
+            for (place, index) in sequence.enumerated() {
+                // One that crawls is left while another one may be fast.
+                options.patience = place + 1 < sequence.count ? patience.choosing : patience
                 let files = MirrorFiles(
                     address: mirrors[index], options: options, fetcher: fetcher, isCancelled: isCancelled)
                 do throws(UpdateAgentFault) {
@@ -191,6 +193,16 @@ public final class MirroredRepository: BlobSource {
         var time = timespec()
         clock_gettime(CLOCK_BOOTTIME, &time)
         return Int64(time.tv_sec)
+    }
+}
+
+extension HTTPOptions.Patience {
+    /// What is expected of a server beside which there are others: 64 KiB a second, for longer.
+    fileprivate var choosing: Self {
+        var patience = self
+        patience.slowBytesPerSecond = max(slowBytesPerSecond, 64 << 10)
+        patience.slowSeconds = 4 * slowSeconds
+        return patience
     }
 }
 

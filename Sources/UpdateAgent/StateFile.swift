@@ -95,6 +95,7 @@ struct StateFile: Sendable {
             switch error.code {
             case .notFound: return (decided(), false)
             case .tooLarge: return (damaged(error.description), true)
+            case .other where error.isOfMedium: return (damaged(error.description), true)
             case .notPermitted, .exists, .noSpace, .truncated, .other: throw error
             }
         }

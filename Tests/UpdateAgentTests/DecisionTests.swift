@@ -1,6 +1,7 @@
 import BootControl
 import Fault
 import FileIO
+import Glibc
 import JSON
 import Publishing
 import Release
@@ -124,6 +125,30 @@ struct AgentFilesTests {
         try host.agent().reconcile()
         #expect(try host.agent().status().pinned == "1.1")
         #expect(try FileStatus(of: path.appending("state.json.damaged")).size == 9 << 20)
+    }
+
+    @Test("a state that the disk does not give any more is put aside, and what was decided is kept")
+    func unreadable() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        _ = try host.agent().deny("1.1", reason: "it is bad")
+        let path = host.directory.appending("var/lib/ballast")
+        // Reading it fails with EIO, for nothing is mapped at its beginning.
+        func spoil(_ file: FilePath) throws {
+            try file.removeTree()
+            #expect(symlink("/proc/self/mem", file.string) == 0)
+        }
+        try spoil(path.appending("state.json"))
+        #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+        try host.agent().reconcile()
+        #expect(try host.agent().status().lastError?.contains("Input/output error") == true)
+        #expect(try host.agent().status().denied.map(\.version) == ["1.1"])
+        let store = DirectoryStore(path.appending("trust"))
+        try store.save([1], as: .timestamp)
+        try spoil(path.appending("trust").appending(StoredDocument.timestamp.fileName))
+        #expect(try store.load(.timestamp) == nil)
+        try store.save([2], as: .timestamp)
+        #expect(try store.load(.timestamp) == [2])
     }
 
     @Test("denials that cannot be understood in the one file are taken from the other")
@@ -290,6 +315,8 @@ struct AgentFilesTests {
         for (text, word) in [
             ("\"chanel\": \"beta\"", "unknown member 'chanel'"),
             ("\"boot\": {\"tries\": 0}", "boot.tries: 0 is outside"),
+            ("\"product\": \"other\"", "product: it is the image's, and cannot be another here"),
+            ("\"architecture\": \"arm64\"", "architecture: it is the image's"),
             ("\"repository\": \"ftp://x\"", "repository: expected an address"),
             ("\"repository\": [\"https://x/\", \"http://x/?a\"]", "repository[1]: expected an address without"),
             ("\"transfer\": {\"proxy\": \"host:3128\"}", "transfer.proxy: expected 'none' or an address"),

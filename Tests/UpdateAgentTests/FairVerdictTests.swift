@@ -19,7 +19,7 @@ struct FairVerdictTests {
         "name": "outside", "timeout_seconds": 1, "command": ["/bin/false"], "blame": "environment",
     ]
     static let undecided: JSONValue = [
-        "name": "undecided", "timeout_seconds": 1, "command": ["/bin/sh", "-c", "exit 75"],
+        "name": "undecided", "timeout_seconds": 3, "command": ["/bin/sh", "-c", "exit 75"],
     ]
     static let well: JSONValue = ["name": "well", "timeout_seconds": 1, "command": ["/bin/true"]]
 
@@ -119,7 +119,7 @@ struct FairVerdictTests {
                 .version,
                 check == Self.outside
                     ? "a check fails that blames the environment" : "a check could not judge (status 75)",
-                says: status.setbacks[0].cause, then: "not denied, however often; tried again after a pause")
+                says: status.setbacks.first?.cause ?? "", then: "not denied, however often; tried again after a pause")
             advance(host, seconds: 86400)
         }
     }
@@ -201,6 +201,27 @@ struct FairVerdictTests {
         #expect(event.failure == .probation && event.version == "1.1" && event.cause?.contains("'sick'") == true)
         #expect(try agent.update(isOperator: false) { _ in }.outcome == .nothing)
         #expect(try host.directory.appending("var/lib/ballast/health/1.1.json").text().contains("sick"))
+    }
+
+    @Test("a host that has decided to go back asks for the reboot until it comes")
+    func probationInsists() async throws {
+        let directory = try TemporaryDirectory()
+        let host = try await onProbation(directory.path)
+        host.state.withLock { $0.isStuck = true }
+        #expect(throws: UpdateAgentFault.self) { try watch(host, [Self.sick]) }
+        #expect(try watch(host, [Self.sick]).said == "1.1 is not on probation")
+        let agent = try agent(host, [Self.sick])
+        agent.tendRestart { _ in }
+        #expect(host.state.withLock { $0.reboots } == 0)
+        // The next process of the agent does not wait for the pause of this one.
+        host.state.withLock { $0.isStuck = false }
+        let next = try self.agent(host, [Self.sick])
+        next.tendRestart { _ in }
+        #expect(host.state.withLock { $0.reboots } == 1)
+        #expect(try host.boot() == "1.0")
+        #expect(try host.prove().status().denied.map(\.kind) == [.probation])
+        try host.agent().tendRestart { _ in }
+        #expect(host.state.withLock { $0.reboots } == 1)
     }
 
     @Test("what lasts, or blames the environment, stays; what was never new is not watched")

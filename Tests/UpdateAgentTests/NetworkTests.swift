@@ -40,19 +40,20 @@ struct NetworkTests {
         }
 
         func agent(
-            _ mirrors: [String], slowSeconds: Int = 30, _ transfer: [String: JSONValue] = [:]
+            _ mirrors: [String], slowSeconds: Int = 30, connectSeconds: Int = 20, _ transfer: [String: JSONValue] = [:]
         ) throws -> Agent {
             let settings = try host.settings { members in
                 members["repository"] = .array(mirrors.map { .string($0) })
                 members["transfer"] = .object(["proxy": "none"].merging(transfer) { $1 })
             }
-            return try agent(settings, slowSeconds: slowSeconds)
+            return try agent(settings, slowSeconds: slowSeconds, connectSeconds: connectSeconds)
         }
 
-        func agent(_ settings: AgentSettings, slowSeconds: Int = 30) throws -> Agent {
+        func agent(_ settings: AgentSettings, slowSeconds: Int = 30, connectSeconds: Int = 20) throws -> Agent {
             let present = try host.present()
             var patience = HTTPOptions.Patience()
             patience.slowSeconds = slowSeconds
+            patience.connectSeconds = connectSeconds
             let source = MirroredRepository(
                 settings, host: present,
                 fetcher: WorkerFetcher(socket: HostPaths(prefix: host.directory).fetchSocket), patience: patience
@@ -236,6 +237,34 @@ struct NetworkTests {
             .network, "the server drips", says: "\(fault)",
             then: "operators are answered meanwhile; the next mirror is asked")
         #expect(try await scene.update([scene.nginx.base + "/drip", scene.nginx.base + "/plain"]).version == "1.1")
+    }
+
+    @Test("a server that crawls is left for one that does not, and used where it is the only one")
+    func crawl() async throws {
+        let scene = try await Scene()
+        let agent = try scene.agent([scene.nginx.base + "/crawl", scene.nginx.base + "/plain"], slowSeconds: 2)
+        #expect(try await onOwnThread { try agent.update { _ in } }.outcome == .staged)
+        let asked = try scene.nginx.requests()
+        #expect(asked.contains { $0.hasPrefix("/crawl/blobs/") } && asked.contains { $0.hasPrefix("/plain/blobs/") })
+        let alone = try await Scene(publishing: [try TestImage(version: "1.1", blocks: 60)])
+        let patient = try alone.agent([alone.nginx.base + "/crawl"], slowSeconds: 2)
+        #expect(try await onOwnThread { try patient.update { _ in } }.outcome == .staged)
+    }
+
+    @Test("a server without ranges is waited for while it gives once more what is there")
+    func skipped() async throws {
+        let scene = try await Scene()
+        let size = try #require(
+            try scene.repository.path.appending("blobs").directoryEntries().map {
+                try FileStatus(of: scene.repository.path.appending("blobs").appending($0)).size
+            }.max())
+        scene.host.source.faults.withLock { $0.cutAfter = Int(size) * 2 / 3 }
+        #expect(throws: UpdateAgentFault.self) { try scene.host.agent().update { _ in } }
+        // What is skipped takes longer than a fetch worker may be silent.
+        let agent = try scene.agent([scene.nginx.base + "/slow-whole"], slowSeconds: 1, connectSeconds: 1)
+        #expect(try await onOwnThread { try agent.update { _ in } }.outcome == .staged)
+        #expect(scene.pauses.withLock { $0.isEmpty }, "one request was enough")
+        #expect(try scene.host.boot() == "1.1")
     }
 
     @Test("what drips ends at once when an operator denies it, or the agent is stopped", arguments: [false, true])

@@ -144,6 +144,12 @@ struct RestartTests {
         #expect(try agent.status().restart.drained.isEmpty)
         let failed = try #require(try agent.history().first { $0.kind == .failed })
         #expect(failed.step == "pods" && failed.detail == "drain 'pods' did not succeed")
+        let hold = try #require(try agent.status().restart.hold)
+        #expect(hold.kind == .drain && hold.name == "pods" && hold.reason.contains("did not end within 60 s"))
+        // The same again is no other event, also where a check has succeeded meanwhile.
+        _ = try agent.check()
+        #expect(throws: UpdateAgentFault.self) { try agent.reboot(force: false) }
+        #expect(try agent.history().count { $0.kind == .failed } == 1)
         scene.host.state.withLock { $0.startedUnits = [] }
         // Not at once: what is drained is not drained and undone again every minute.
         agent.tendRestart { _ in }

@@ -93,6 +93,8 @@ final class TestHost: Sendable {
         /// The entry that was booted, if it is counted.
         var counted: BootEntryName?
         var reboots = 0
+        /// Whether nobody carries out a reboot.
+        var isStuck = false
         var agentRestarts = 0
         var inhibitors: [String] = []
         /// What units were started, and what the next of each comes to; nil where it succeeds.
@@ -149,7 +151,13 @@ final class TestHost: Sendable {
             countedEntry: { [weak self] in
                 self?.state.withLock { state in state.counted.map { CountedEntry(name: $0) } }
             },
-            reboot: { [weak self] () throws(UpdateAgentFault) in self?.state.withLock { $0.reboots += 1 } },
+            reboot: { [weak self] () throws(UpdateAgentFault) in
+                let isStuck = self?.state.withLock { state in
+                    if !state.isStuck { state.reboots += 1 }
+                    return state.isStuck
+                }
+                if isStuck == true { throw UpdateAgentFault(.system, "systemd does not answer") }
+            },
             restartAgent: { [weak self] () throws(UpdateAgentFault) in
                 self?.state.withLock { $0.agentRestarts += 1 }
             },

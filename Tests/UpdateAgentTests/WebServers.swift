@@ -155,6 +155,8 @@ final class Nginx: ServerProcess, @unchecked Sendable {
               proxy_pass http://127.0.0.1:\(port)/gzip/; proxy_set_header Accept-Encoding gzip; proxy_http_version 1.1;
             }
             location /steady/ { alias \(repository)/; limit_rate 4m; }
+            location /slow-whole/ { alias \(repository)/; max_ranges 0; limit_rate 25k; }
+            location /crawl/ { alias \(repository)/; limit_rate 20k; }
             location /drip/ { alias \(repository)/; }
             location /drip/blobs/ { alias \(repository)/blobs/; limit_rate 100; }
             location /portal/ { default_type text/html; return 200 "<!DOCTYPE html><html>Please log in</html>"; }

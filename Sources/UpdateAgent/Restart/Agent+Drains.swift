@@ -25,7 +25,15 @@ extension Agent {
             let fault = UpdateAgentFault(
                 .held, "the restart is held back by drain '\(preparation.name)': \(error.message)",
                 remedy: error.remedy ?? "'ballastctl reboot --force' passes over it")
-            try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
+            let isNew = live.withLock { live in
+                defer { live.restart.failedDrain = preparation.name }
+                live.restart.hold = RestartHold(kind: .drain, name: preparation.name, reason: error.message)
+                return live.restart.failedDrain != preparation.name
+            }
+            // The same again and again is one event.
+            if isNew {
+                try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
+            }
             throw fault
         }
         try change { state in

@@ -25,6 +25,8 @@ struct LiveRestart {
     var doing: String?
     /// Whether the last attempt has drained.
     var hasDrained = false
+    /// The drain that did not succeed the last time.
+    var failedDrain: String?
     /// When the next attempt is made.
     var nextAttempt: ContinuousClock.Instant?
     /// When what could not be undone is tried again.
@@ -103,10 +105,8 @@ extension Agent {
     /// state nor that of jobs meanwhile.
     func restart(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
         if order.isForced {
-            if order.isOperators {
-                try store.change { $0.outage = nil }
-                look()
-            }
+            // Nobody looks since when nothing answers: that takes its time where checks hang.
+            if order.isOperators { try store.change { $0.outage = nil } }
             return try shutDown(order)
         }
         let lock = try begin()
@@ -250,9 +250,10 @@ extension Agent {
         }
     }
 
-    /// What a forced restart passes over, in words.
+    /// What a forced restart passes over, in words. Nobody is asked: an inhibitor is named where it has held the last attempt back.
     private func passedOver(_ order: RestartOrder) -> String? {
-        let labels = contract.steps.filter { $0.kind != .inhibitor || !host.inhibitors().isEmpty }.map {
+        let isInhibited = live.withLock { $0.restart.hold?.kind == .inhibitor }
+        let labels = contract.steps.filter { $0.kind != .inhibitor || isInhibited }.map {
             RestartHold.label($0.kind, $0.name)
         }
         guard !labels.isEmpty else { return nil }
@@ -294,6 +295,7 @@ extension Agent {
         else { return }
         do throws(UpdateAgentFault) { if try takeSettings() { return } } catch { log("\(error)") }
         do throws(UpdateAgentFault) {
+            try leaveAgain(known, log: log)
             try tidyUp(known)
             guard settings.reboot == .immediate, jobs.current == nil, let pending = known.pending,
                 pending.version != running, pending.previous == running, !isProving(known), known.rollback == nil
@@ -312,12 +314,24 @@ extension Agent {
         }
     }
 
+    /// Goes on where the agent has decided to go back, in this boot, and the reboot has not come.
+    private func leaveAgain(_ known: AgentState, log: (String) -> Void) throws(UpdateAgentFault) {
+        guard let rollback = known.rollback, rollback.from == running, let boot = rollback.decidingBoot, !boot.isEmpty,
+            boot == host.bootIdentifier, isRestartDue
+        else { return }
+        do throws(UpdateAgentFault) { log(try restart(RestartOrder(isForced: true)).detail) } catch {
+            scheduleAttempt(after: error)
+            throw error
+        }
+    }
+
     /// When the host tries again by itself: when what holds the restart back says, or after a pause. What is drained is not drained and
     /// undone again every few minutes.
     private func scheduleAttempt(after fault: UpdateAgentFault?) {
         live.withLock { live in
             guard fault != nil else {
                 (live.restart.holds, live.restart.drainFailures, live.restart.nextAttempt) = (0, 0, nil)
+                live.restart.failedDrain = nil
                 return
             }
             let pause: Int64
