@@ -36,7 +36,7 @@ def fetched_again(work, log, results):
     marks = {json.loads(line)["what"]: json.loads(line)["log"] for line in (work / "marks.jsonl").read_text().splitlines()}
     # Bytes that came for an update that a kill ended: those of the process that was killed.
     begin, end = log.position(marks["pin 1.1"]), log.position(marks["an update is ready"])
-    whole = max(result["fetched"] for result in results if "fetched" in result and result["position"] <= end)
+    whole = max((result["fetched"] for result in results if "fetched" in result and result["position"] <= end), default=0)
     found = []
     for result in results:
         if "fetched" in result and begin < result["position"] <= end:
