@@ -60,9 +60,12 @@ extension Fault where Code == TransferFaultCode {
                 .http, "the server does not let us have this (HTTP status \(status))", at: .url(url),
                 remedy: "check permissions and credentials on the server or the proxy")
         default:
+            // nginx has no status of its own for a client without a certificate.
+            let isOfCertificate = status == 400 && url.lowercased().hasPrefix("https:")
             self.init(
                 .http, "the server answered with HTTP status \(status) where 200 was expected", at: .url(url),
-                remedy: "check the address, and whether the server wants a client certificate")
+                remedy: "check the address"
+                    + (isOfCertificate ? ", and whether the server wants a client certificate" : ""))
         }
     }
 }
