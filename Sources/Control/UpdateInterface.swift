@@ -40,7 +40,8 @@ public enum UpdateInterface {
         )
 
         # A version that this host does not take.
-        # 'kind' is health, probation, unfinished, not-started or operator; 'reoffers' is how often its publisher had offered it anew.
+        # 'kind' is health, probation, unfinished, not-started or operator, or environment of what a rollback was to bring back; 'reoffers' is
+        # how often its publisher had offered it anew.
         type DeniedVersion (
             version: string,
             cause: string,
@@ -209,7 +210,8 @@ public enum UpdateInterface {
         method History(limit: ?int, since: ?string) -> (events: []Event)
 
         # The events after number 'after', or after those that were acknowledged, oldest first: at most 'limit', or as many as an answer
-        # holds. 'missed' is how many before the first are gone, since there was no room for them.
+        # holds. 'missed' is how many before the first are gone, since there was no room for them, or were never
+        # given, where the state was damaged.
         method Events(after: ?int, limit: ?int) -> (events: []Event, acknowledged: int, missed: int)
 
         # Notes that a reporter has taken all events up to and with number 'sequence'.

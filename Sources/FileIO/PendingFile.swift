@@ -1,5 +1,5 @@
 public import Fault
-import Glibc
+public import Glibc
 public import SystemPackage
 
 /// A file that appears under its name whole or not at all: written beside it under a temporary name, flushed, and renamed
@@ -20,6 +20,14 @@ public struct PendingFile: ~Copyable {
         self.destination = destination
         file = try OpenFile(
             temporary, .readWrite, options: [.create, .exclusiveCreate], permissions: permissions)
+    }
+
+    /// Whose unfinished file `name` is, by the number of the process; nil where it is none.
+    public static func process(_ name: String) -> pid_t? {
+        guard name.hasPrefix("."), let dot = name.lastIndex(of: ".") else { return nil }
+        let parts = name[name.index(after: dot)...].split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 2, let process = pid_t(parts[0]), process > 0, UInt32(parts[1]) != nil else { return nil }
+        return process
     }
 
     /// Gives the file its name, replacing what was there, and returns when file and name are on the medium.

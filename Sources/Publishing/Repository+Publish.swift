@@ -157,6 +157,14 @@ extension Repository {
                 .badRequest, what, at: .path(directory.path.string),
                 remedy: "give one that 'ballast repo show' lists, with --product where there are several")
         }
+        let revokers = ReleaseEntry.all(in: current.targets).filter {
+            $0.name.product == name && $0.revokes.contains(version)
+        }
+        if let revoker = revokers.first?.name.version {
+            throw PublishingFault(
+                .badRequest, "\(name) \(version) is revoked by \(revoker), so that no host takes it",
+                at: .path(directory.path.string), remedy: "publish what it holds under a new version")
+        }
         var count = 0
         for entry in entries {
             guard var target = targets[entry.name.description] else { continue }

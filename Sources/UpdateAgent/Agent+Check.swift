@@ -97,6 +97,7 @@ extension Agent {
         try store.change { state in
             state.lastCheck = host.now()
             state.lastError = nil
+            state.noteSuccess(.check)
             state.reason = choice.release.map { "\($0.version): \(choice.reason)" } ?? choice.reason
         }
         return choice
@@ -173,13 +174,16 @@ extension Agent {
         return state.good.contains(running) ? .good(version: running) : .idle
     }
 
-    /// Notes a failure; the same one again and again fills no history.
+    /// Notes a failure; the same one again and again is one event, until its task succeeds.
     func fail(
         _ state: inout AgentState, _ fault: UpdateAgentFault, version: String, _ task: HostEvent.Task,
         step: String? = nil
     ) {
         let text = fault.description.excerpt(limit: AgentState.sentenceLimit)
-        if state.lastError != text {
+        let failure = FailingTask(
+            name: FailingTask.name(task, step: step), version: version, code: fault.code.rawValue, text: text,
+            time: host.now())
+        if state.noteFailure(failure) {
             var event = HostEvent(.failed, version: version, cause: text, at: host.now())
             event.task = task
             event.step = step

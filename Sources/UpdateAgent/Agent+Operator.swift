@@ -52,6 +52,7 @@ extension Agent {
         defer { state.phase = settled(state) }
         guard state.rollback?.target != target || state.rollback?.from != running else { return nil }
         var order = PendingRollback(target: target, from: running, sequence: BootPolicy.nextSequence(state, facts))
+        order.bootIdentifier = host.bootIdentifier
         if cause != nil { order.decidingBoot = host.bootIdentifier }
         state.pending = nil
         state.rollback = order

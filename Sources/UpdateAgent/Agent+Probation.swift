@@ -14,7 +14,7 @@ public struct Probation: Sendable, Hashable {
     var bootIdentifier: String
     /// How many boots ended in it without a word.
     var boots: Int
-    /// For how many seconds it has held in all.
+    /// For how many seconds it has held since the last boot that ended without a word.
     var seconds: Int64 = 0
 }
 
@@ -38,25 +38,26 @@ extension Agent {
         pause: (UInt32) throws(UpdateAgentFault) -> Void = { sleep($0) }
     ) throws(UpdateAgentFault) -> String {
         guard try beginProbation() else { return "\(running) is not on probation" }
-        let known = try store.read().probation
-        if let known, known.boots >= Self.probationBoots {
-            return try leave(.unfinished, because: "\(known.boots) boots ended in its probation without a word")
-        }
-        let start = ContinuousClock.now
-        var noted = known?.seconds ?? 0
+        if let left = try leaveAfterSilence() { return left }
+        var noted = try store.read().probation?.seconds ?? 0
+        var held = Duration.seconds(noted)
         var environment = ""
         var lastAnswer = host.now()
-        while true {
-            let held = (known?.seconds ?? 0) + (ContinuousClock.now - start).components.seconds
-            if held >= settings.probation { break }
-            if held - noted >= Self.probationNote {
-                noted = held
+        while held < .seconds(settings.probation) {
+            if held.components.seconds - noted >= Self.probationNote {
+                noted = held.components.seconds
                 try change { state in
-                    if state.probation?.version == running { state.probation?.seconds = held }
+                    if state.probation?.version == running { state.probation?.seconds = noted }
                 }
             }
+            let start = ContinuousClock.now
+            let wasServing = try isServing()
             try pause(Self.probationPause)
             let report = runner.run(note: { _ in })
+            // What is drained, or shut down, need not answer; and where it does, that says nothing either.
+            let isServing = try isServing()
+            guard wasServing, isServing else { continue }
+            held += ContinuousClock.now - start
             if report.hasPassed {
                 lastAnswer = report.time
                 continue
@@ -71,11 +72,59 @@ extension Agent {
         try change { state in
             guard state.probation?.version == running else { return }
             state.probation = nil
+            state.addGood(running)
             var event = HostEvent(.confirmed, version: running, at: host.now())
             event.seconds = settings.probation
             state.record(event)
         }
         return "\(running) is through its probation"
+    }
+
+    /// Counts a boot of a version on probation, before its health checks, and goes back from it where too many have ended without a word.
+    ///
+    /// - Returns: what it came to, for the log; nil where the boot goes on.
+    public func beginBoot() throws(UpdateAgentFault) -> String? {
+        guard try store.read().probation?.version == running, try beginProbation() else { return nil }
+        let left = try leaveAfterSilence()
+        // Where there is nothing to go back to, the checks have the word.
+        return try store.read().rollback?.from == running ? left : nil
+    }
+
+    /// Goes back from a version on probation whose boot is not complete, though the boot loader does not count it any more.
+    ///
+    /// - Returns: what it came to, for the log; nil where that is not so.
+    public func endProbation(
+        _ report: HealthReport, _ runner: HealthRunner
+    ) throws(UpdateAgentFault) -> String? {
+        let known = try store.read()
+        // One of several who have to say the same.
+        if let rollback = known.rollback, rollback.from == running, rollback.decidingBoot == host.bootIdentifier {
+            return "back to \(rollback.target) already"
+        }
+        guard known.probation?.version == running, !runner.isOnTrial else { return nil }
+        guard report.isEnvironmental else {
+            VerdictPort(path: host.paths.verdict).send(
+                "boot-failed \(settings.product) \(report.version): \(report.cause)")
+            try? runner.keep(report)
+            return try leave(.probation, because: report.cause)
+        }
+        // It has said why: that is no boot without a word.
+        try interruptProbation()
+        return nil
+    }
+
+    private func leaveAfterSilence() throws(UpdateAgentFault) -> String? {
+        guard let known = try store.read().probation, known.version == running, known.boots >= Self.probationBoots
+        else {
+            return nil
+        }
+        return try leave(.unfinished, because: "\(known.boots) boots ended in its probation without a word")
+    }
+
+    /// Whether the host is there for whoever it serves: nothing is drained, and it is not about to restart.
+    private func isServing() throws(UpdateAgentFault) -> Bool {
+        let known = try store.read()
+        return known.prepared.isEmpty && known.askedReboot?.isComing(on: host) != true && !isAnotherPreparing
     }
 
     /// - Returns: whether what runs is on probation.
@@ -88,6 +137,8 @@ extension Agent {
             // A service that is started anew is still in the same boot, and a boot that ended in order has said so.
             if let last = state.probation?.bootIdentifier, !last.isEmpty, last != host.bootIdentifier {
                 state.probation?.boots += 1
+                // Else one that hangs every few minutes would come through it in pieces.
+                state.probation?.seconds = 0
             }
             state.probation?.bootIdentifier = host.bootIdentifier
             return true
@@ -111,7 +162,7 @@ extension Agent {
                 guard let facts else { throw UpdateAgentFault(.storage, "the boot entries cannot be read") }
                 let target = try rollbackTarget(state, facts, slot: slot, bringing: jobs.current?.version)
                 state.probation = nil
-                state.good.removeAll { $0 == running }
+                state.removeGood(running)
                 rollBack(to: target, kind, cause: cause, &state, facts)
                 state.outage = lastAnswer.map { Outage(since: $0, bootIdentifier: host.bootIdentifier) }
                 return target

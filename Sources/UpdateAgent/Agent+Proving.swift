@@ -6,7 +6,10 @@ import SystemPackage
 
 extension Agent {
     /// Compares what runs with what was to be tried, and draws the consequences. To be called once at the start.
-    public func reconcile() throws(UpdateAgentFault) { try judge() }
+    public func reconcile() throws(UpdateAgentFault) {
+        store.file.removeLeftovers()
+        try judge()
+    }
 
     /// Draws the consequences of this boot. What cannot be read is not gone: it is judged the next time.
     func judge() throws(UpdateAgentFault) {
@@ -30,7 +33,18 @@ extension Agent {
         guard let rollback = state.rollback else { return }
         switch BootPolicy.rollback(state, facts) {
         case .nothing, .onTrial: break
-        case .waiting: abandonRevokedRollback(&state)
+        case .waiting:
+            state.rollback?.bootIdentifier = host.bootIdentifier
+            abandonRevokedRollback(&state)
+        case .missed:
+            let missed = rollback.missedBoots + 1
+            state.rollback?.bootIdentifier = host.bootIdentifier
+            state.rollback?.missedBoots = missed
+            abandonRevokedRollback(&state)
+            // A host that reboots for a version that its loader does not take would do so for ever.
+            if state.rollback != nil, missed >= BootPolicy.missedLimit {
+                comeBack(from: rollback, .notStarted, "the boot loader did not start it in \(missed) boots", &state)
+            }
         case .over: state.rollback = nil
         case .failed: comeBack(from: rollback, .unfinished, "it did not prove itself", &state)
         case .lost: comeBack(from: rollback, .notStarted, "it has no boot entry any more", &state)
@@ -44,7 +58,7 @@ extension Agent {
         let (kind, cause) = failure(of: rollback.target) ?? (otherwise, what)
         state.rollback = nil
         state.denied.removeAll { $0.version == running }
-        state.good.removeAll { $0 == rollback.target }
+        state.removeGood(rollback.target)
         // Whoever wanted it has to be told, and says whether it is to be tried again.
         state.deny(rollback.target, kind, cause: cause, at: host.now())
         state.failed = FailedVersion(version: rollback.target, cause: cause)
@@ -103,7 +117,7 @@ extension Agent {
     ) {
         let version = pending.version
         state.pending = nil
-        state.good.removeAll { $0 == version }
+        state.removeGood(version)
         state.judge(version, kind, cause: cause, at: host.now())
         var event = HostEvent(.rolledBack, version: version, other: running, cause: cause, at: host.now())
         event.failure = kind
@@ -154,7 +168,8 @@ extension Agent {
             if isPending { state.pending = nil }
             if state.rollback?.target == running { state.rollback = nil }
             if state.hasFailed(in: host.bootIdentifier) { state.failedBoot = nil }
-            state.addGood(running)
+            let isWatched = settings.probation > 0 && !settings.health.isEmpty
+            state.addGood(running, isWatched: isWatched && (isPending || state.probation?.version == running))
             state.provedBoot = host.bootIdentifier
             if isNew {
                 state.record(HostEvent(.proved, version: running, at: host.now()))

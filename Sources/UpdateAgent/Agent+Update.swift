@@ -162,7 +162,8 @@ extension Agent {
             let (slots, entries) = try UpdateAgentFault.booting { () throws(BootControlFault) in
                 (try host.slots(), try store.entries())
             }
-            let hasFetched = try SlotUpdate(
+            var outcome: HostEvent?
+            try SlotUpdate(
                 release: release, source: source, slots: slots, entries: entries, running: running,
                 stagingPath: host.paths.staging, checkpoint: checkpoint,
                 observer: SlotUpdate.Observer(
@@ -173,12 +174,19 @@ extension Agent {
                     clear: { () throws(UpdateAgentFault) in try self.clear(for: version) },
                     isCancelled: { self.isGivenUp },
                     advance: { meter.advance(done: $0, fetched: $1) },
-                    activate: { kernel throws(UpdateAgentFault) in
+                    activate: { kernel, hasFetched throws(UpdateAgentFault) in
                         try self.askAgain(since: asked)
-                        try self.activate(version, kernel)
+                        var event = HostEvent(hasFetched ? .staged : .activated, version: version, at: self.host.now())
+                        event.bytes = meter.fetched
+                        event.seconds = meter.seconds
+                        outcome = event
+                        try self.activate(version, kernel, event)
                     })
             ).run()
-            return try finish(version, hasFetched: hasFetched, meter: meter)
+            guard let outcome else {
+                throw UpdateAgentFault(.system, "\(version) was not activated", remedy: "report this")
+            }
+            return try finish(outcome)
         } catch let failure {
             let error = (try? store.read()).flatMap { refusal(of: version, $0) } ?? failure
             // Where the failure came after the last step, the version may still boot, and what it comes to must be known.
@@ -208,7 +216,9 @@ extension Agent {
 
     /// Makes `version` what the next boot tries. Who denies it comes before this, and it does not boot, or after it, and takes its
     /// entry back.
-    private func activate(_ version: String, _ kernel: KernelName) throws(UpdateAgentFault) {
+    private func activate(
+        _ version: String, _ kernel: KernelName, _ event: HostEvent
+    ) throws(UpdateAgentFault) {
         // What earlier attempts of the same version left would be taken for this one's.
         try? host.paths.healthReport(of: version).removeTree()
         try? host.paths.journal(of: version).removeTree()
@@ -218,6 +228,11 @@ extension Agent {
             state.pending = PendingActivation(
                 version: version, sequence: facts.map { BootPolicy.nextSequence(state, $0) } ?? 1, previous: running,
                 tries: settings.tries, bootIdentifier: host.bootIdentifier)
+            // With it, for this process may be killed after it.
+            state.record(event)
+            state.noteSuccess(.update)
+            state.lastError = nil
+            state.phase = settled(state)
         }
     }
 
@@ -265,31 +280,18 @@ extension Agent {
             remedy: "'ballastctl allow \(denial.version)' takes that back")
     }
 
-    private func finish(
-        _ version: String, hasFetched: Bool, meter: ProgressMeter
-    ) throws(UpdateAgentFault) -> UpdateResult {
-        let seconds = meter.seconds
-        var event = HostEvent(hasFetched ? .staged : .activated, version: version, at: host.now())
-        event.bytes = meter.fetched
-        event.seconds = seconds
-        let done = event
+    private func finish(_ event: HostEvent) throws(UpdateAgentFault) -> UpdateResult {
         // An operator may not have wanted it any more since its entry is there, and has taken that back then.
-        let unwanted = try change { state -> UpdateAgentFault? in
-            if let refusal = refusal(of: version, state) { return refusal }
-            guard state.pending?.version == version else {
-                return UpdateAgentFault(
-                    .denied, "\(version) does not start with the next reboot: for a moment it was not wanted here",
-                    remedy: "'ballastctl update' makes it start")
-            }
-            state.record(done)
-            state.lastError = nil
-            state.phase = settled(state)
-            return nil
+        let known = try store.read()
+        if let refusal = refusal(of: event.version, known) { throw refusal }
+        guard known.pending?.version == event.version else {
+            throw UpdateAgentFault(
+                .denied,
+                "\(event.version) does not start with the next reboot: for a moment it was not wanted here",
+                remedy: "'ballastctl update' makes it start")
         }
-        if let unwanted { throw unwanted }
         return UpdateResult(
-            outcome: hasFetched ? .staged : .activated, version: version, detail: done.detail,
-            bytesFetched: meter.fetched,
-            seconds: seconds, isRebooting: false)
+            outcome: event.kind == .staged ? .staged : .activated, version: event.version, detail: event.detail,
+            bytesFetched: event.bytes ?? 0, seconds: event.seconds ?? 0, isRebooting: false)
     }
 }

@@ -75,7 +75,10 @@ public struct AgentSettings: Sendable, Hashable {
                 : "of the settings in \(paths.overlay) these are without effect: "
                     + problems.map(\.fault.message).joined(separator: "; ")
             var result = try AgentSettings(parsing: JSONCursor(merged, source: paths.overlay.string))
-            result.restart.problem = problems.first { $0.isOfRestart }.map { "\(paths.overlay): \($0.fault.message)" }
+            let ofRestart = problems.filter { $0.concern != .nothing }
+            let first = ofRestart.first { $0.concern == .restarts } ?? ofRestart.first
+            result.restart.problem = first.map { "\(paths.overlay): \($0.fault.message)" }
+            result.restart.isProblemForeign = first?.concern == .unknown
             return (result, problem)
         } catch {
             var result = settings
@@ -88,9 +91,9 @@ public struct AgentSettings: Sendable, Hashable {
     /// Member by member, those of inner objects too; what would make the settings unusable is left out.
     private static func merge(
         _ overlay: JSONValue, over image: JSONValue, source: String
-    ) -> (merged: JSONValue, problems: [(fault: JSONFault, isOfRestart: Bool)]) {
+    ) -> (merged: JSONValue, problems: [(fault: JSONFault, concern: Concern)]) {
         var merged = image
-        var problems: [(fault: JSONFault, isOfRestart: Bool)] = []
+        var problems: [(fault: JSONFault, concern: Concern)] = []
         for piece in pieces(of: overlay) {
             let candidate = merge(piece, over: merged)
             do throws(JSONFault) {
@@ -98,7 +101,7 @@ public struct AgentSettings: Sendable, Hashable {
                 _ = try AgentSettings(parsing: JSONCursor(candidate, source: source))
                 merged = candidate
             } catch {
-                problems.append((error, concernsRestarts(piece)))
+                problems.append((error, concern(of: piece)))
             }
         }
         return (merged, problems)
@@ -119,10 +122,25 @@ public struct AgentSettings: Sendable, Hashable {
         }
     }
 
-    /// Whether a member that is not understood says when the host may restart, or may be meant to.
-    private static func concernsRestarts(_ piece: JSONValue) -> Bool {
-        guard case .object(let members) = piece else { return true }
-        return members.keys.contains { $0 == "reboot" || $0 == "restart" || !known.contains($0) }
+    /// What a member that cannot be used is about.
+    private enum Concern {
+        /// Not when the host may restart.
+        case nothing
+        /// When the host may restart.
+        case restarts
+        /// Nobody knows: it may be meant to say when the host may restart.
+        case unknown
+    }
+
+    private static func concern(of piece: JSONValue) -> Concern {
+        guard case .object(let members) = piece, let (key, value) = members.first else { return .restarts }
+        guard known.contains(key) else { return .unknown }
+        if key == "restart", case .object(let inner) = value, !inner.isEmpty,
+            inner.keys.allSatisfy({ !RestartSettings.known.contains($0) })
+        {
+            return .unknown
+        }
+        return key == "reboot" || key == "restart" ? .restarts : .nothing
     }
 
     /// An object as several with one member each.

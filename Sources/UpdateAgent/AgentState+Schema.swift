@@ -32,6 +32,7 @@ extension AgentState {
                 Int64(try value.integer(in: numbers))
             } ?? 0
         for version in reader.takeAll("good", { value throws(JSONFault) in try value.string() }) { addGood(version) }
+        failing = reader.takeAll("failing") { value throws(JSONFault) in try FailingTask(parsing: value) }
         pending = reader.take("pending") { value throws(JSONFault) in try PendingActivation(parsing: value) }
         rollback = reader.take("rollback") { value throws(JSONFault) in try PendingRollback(parsing: value) }
         failed = reader.take("failed") { value throws(JSONFault) in
@@ -103,6 +104,7 @@ extension AgentState {
         if acknowledgedEvent > 0 { set("acknowledged_event", .integer(acknowledgedEvent)) }
         set("outage", outage.map { ["since": .string($0.since.description), "boot_id": .string($0.bootIdentifier)] })
         set("prepared", someElements("prepared", prepared.map(\.json)))
+        set("failing", someElements("failing", failing.map(\.json)))
         set(
             "asked_reboot",
             askedReboot.map { ["time": .string($0.time.description), "boot_id": .string($0.bootIdentifier)] })
@@ -178,13 +180,17 @@ extension PendingActivation {
 }
 
 extension PendingRollback {
-    private static let known: Set<String> = ["target", "from", "sequence", "deciding_boot"]
+    private static let known: Set<String> = [
+        "target", "from", "sequence", "deciding_boot", "boot_id", "missed_boots",
+    ]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         self.init(
             target: try cursor.field("target").string(), from: try cursor.field("from").string(),
             sequence: try AgentText.sequence(cursor))
         decidingBoot = try? cursor.optional("deciding_boot")?.string()
+        bootIdentifier = (try? cursor.optional("boot_id")?.string()) ?? ""
+        missedBoots = try cursor.optional("missed_boots")?.integer(in: 0...1000) ?? 0
         extra = try cursor.strangers(Self.known)
     }
 
@@ -194,6 +200,8 @@ extension PendingRollback {
         members["from"] = .string(from)
         members["sequence"] = .integer(Int64(sequence))
         members["deciding_boot"] = decidingBoot.map { .string($0) }
+        if !bootIdentifier.isEmpty { members["boot_id"] = .string(bootIdentifier) }
+        if missedBoots > 0 { members["missed_boots"] = .integer(Int64(missedBoots)) }
         return .object(members)
     }
 }

@@ -41,6 +41,10 @@ public struct PendingRollback: Sendable, Hashable {
     public var sequence: Int
     /// The boot in which the agent itself has decided it, which does not wait for anybody to reboot then.
     var decidingBoot: String?
+    /// The boot of `from` in which it was last seen to wait; empty where an older agent has ordered it.
+    var bootIdentifier = ""
+    /// How many boots since then were not those of its target, though that has an entry.
+    var missedBoots = 0
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
@@ -107,8 +111,11 @@ public struct AgentState: Sendable, Hashable {
     var probation: Probation?
     /// The last boot in which the host stayed although it was not complete, since no other version would have been better.
     public var failedBoot: String?
-    /// Versions that such a boot was one of and that have not passed their health checks here since, the latest last.
+    /// Versions that did not hold here, or that such a boot was one of, and that have not passed their health checks since, the latest
+    /// last.
     public var unproved: [String] = []
+    /// What has failed and has not succeeded since, each by its task.
+    var failing: [FailingTask] = []
     /// What was done before a restart and has not been undone yet, in the order in which it was done.
     var prepared: [Preparation] = []
     /// The last boot in which the health checks have passed.
@@ -162,11 +169,7 @@ public struct AgentState: Sendable, Hashable {
         guard !hasFailed(in: host.bootIdentifier) else { return }
         let version = host.running.description
         failedBoot = host.bootIdentifier
-        if !good.contains(version) {
-            unproved.removeAll { $0 == version }
-            unproved.append(version)
-            if unproved.count > Self.goodLimit { unproved.removeFirst(unproved.count - Self.goodLimit) }
-        }
+        if !good.contains(version) { removeGood(version) }
         record(HostEvent(.unhealthy, version: version, cause: cause, at: host.now()))
     }
 
@@ -239,12 +242,21 @@ public struct AgentState: Sendable, Hashable {
         revoked = Dictionary(uniqueKeysWithValues: newest.map { ($0.key, $0.value) })
     }
 
-    mutating func addGood(_ version: String) {
+    /// - Parameter isWatched: whether it is still on probation: what it came to before counts until it is through.
+    mutating func addGood(_ version: String, isWatched: Bool = false) {
         unproved.removeAll { $0 == version }
-        setbacks.removeAll { ImageVersion.areEqual($0.version, version) }
+        if !isWatched { setbacks.removeAll { ImageVersion.areEqual($0.version, version) } }
         good.removeAll { $0 == version }
         good.append(version)
         if good.count > Self.goodLimit { good.removeFirst(good.count - Self.goodLimit) }
+    }
+
+    /// The version has not proved itself, or does not hold any more.
+    mutating func removeGood(_ version: String) {
+        good.removeAll { $0 == version }
+        unproved.removeAll { $0 == version }
+        unproved.append(version)
+        if unproved.count > Self.goodLimit { unproved.removeFirst(unproved.count - Self.goodLimit) }
     }
 }
 

@@ -1,4 +1,3 @@
-import BootControl
 import Cryptography
 public import Fault
 import Release
@@ -42,52 +41,6 @@ final class BytesReceiver: BlobReceiver {
     func resume(isDamaged: Bool) -> Int64 {
         if isDamaged { bytes = [] }
         return Int64(bytes.count)
-    }
-}
-
-/// Takes the kernel image into its file, made anew where what has come turns out to be damaged.
-final class KernelReceiver: BlobReceiver {
-    private let blob: Blob
-    private let open: () throws(UpdateAgentFault) -> any BootFileWriter
-    private let advance: (Int64) -> Void
-    private var writer: any BootFileWriter
-    private var hasher = SHA256Hasher()
-    private var size: Int64 = 0
-
-    /// - Parameters:
-    ///   - open: makes the file, empty.
-    ///   - advance: told how many bytes more there are.
-    init(
-        _ blob: Blob, advance: @escaping (Int64) -> Void,
-        open: @escaping () throws(UpdateAgentFault) -> any BootFileWriter
-    ) throws(UpdateAgentFault) {
-        self.blob = blob
-        self.advance = advance
-        self.open = open
-        writer = try open()
-    }
-
-    func take(_ bytes: UnsafeRawBufferPointer, received: Int64) throws(UpdateAgentFault) {
-        guard size + Int64(bytes.count) <= blob.size else { throw .mismatch(blob) }
-        hasher.update(bytes)
-        try UpdateAgentFault.booting { () throws(BootControlFault) in try writer.append(bytes) }
-        size += Int64(bytes.count)
-        advance(Int64(bytes.count))
-    }
-
-    func finish() throws(UpdateAgentFault) {
-        guard size == blob.size, hasher.finish() == blob.digest else { throw .mismatch(blob) }
-        try UpdateAgentFault.booting { () throws(BootControlFault) in try writer.flush() }
-    }
-
-    func resume(isDamaged: Bool) throws(UpdateAgentFault) -> Int64 {
-        if isDamaged {
-            writer = try open()
-            hasher = SHA256Hasher()
-            advance(-size)
-            size = 0
-        }
-        return size
     }
 }
 

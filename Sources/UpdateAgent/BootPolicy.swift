@@ -268,6 +268,9 @@ package enum BootPolicy {
         case nothing
         /// It waits for its reboot.
         case waiting
+        /// It still waits, and there was a boot that was not that of its target: power was cut before that had its entry, or somebody chose
+        /// at the boot menu.
+        case missed
         /// Its target runs and has to prove itself.
         case onTrial
         /// Its target has had its tries, and the host came back.
@@ -285,11 +288,16 @@ package enum BootPolicy {
         guard rollback.from == facts.running else { return .over }
         switch facts.entry(rollback.sequence)?.name.standing {
         case .bad: return .failed
-        case .good, .trying: return .waiting
         // A power cut came before its entry.
-        case nil: return facts.kernel(of: rollback.target) == nil ? .lost : .waiting
+        case nil where facts.kernel(of: rollback.target) == nil: return .lost
+        case .good, .trying, nil:
+            let isOfThisBoot = rollback.bootIdentifier.isEmpty || rollback.bootIdentifier == facts.bootIdentifier
+            return isOfThisBoot ? .waiting : .missed
         }
     }
+
+    /// After how many boots that were not those of a rollback's target it is given up.
+    package static let missedLimit = 3
 
     /// Whether the version that the loader takes again and again, for want of a better one, has used its tries up without ever
     /// saying that it failed.

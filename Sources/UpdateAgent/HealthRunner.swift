@@ -89,7 +89,8 @@ public struct HealthRunner: Sendable {
 
     var store: HostStore { HostStore(host: host, settings: settings) }
 
-    private var isOnTrial: Bool {
+    /// Whether another try, or the other version, may be better than this boot, and the boot loader sees to it.
+    var isOnTrial: Bool {
         let facts = try? store.facts()
         return BootPolicy.isOnTrial(
             try? store.read(), facts ?? store.blindFacts(), canSeeEntries: facts != nil)

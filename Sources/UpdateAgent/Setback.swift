@@ -16,17 +16,22 @@ public struct Setback: Sendable, Hashable {
     public var cause: String
     /// How often in a row.
     public var count: Int
+    /// How many of them were without a word of the version itself: too many of those say something after all.
+    var silentCount: Int
     /// The last time.
     public var time: UTCTime
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
-    /// The first one of `version`.
-    init(version: String, kind: FailureKind, cause: String, count: Int, time: UTCTime) {
+    /// The `count`-th one of `version`.
+    init(
+        version: String, kind: FailureKind, cause: String, count: Int, silentCount: Int? = nil, time: UTCTime
+    ) {
         self.version = version
         self.kind = kind
         self.cause = cause
         self.count = count
+        self.silentCount = silentCount ?? (kind.limit == nil ? 0 : count)
         self.time = time
     }
 
@@ -40,13 +45,16 @@ public struct Setback: Sendable, Hashable {
     /// Whether that is still to come. A time of the past that lies in the future is of a clock that was wrong.
     func isPaused(at now: UTCTime) -> Bool { now >= time && now < retryTime }
 
-    private static let known: Set<String> = ["version", "kind", "cause", "count", "time", "retry_time"]
+    private static let known: Set<String> = [
+        "version", "kind", "cause", "count", "silent_count", "time", "retry_time",
+    ]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         self.init(
             version: try cursor.field("version").string(),
             kind: FailureKind(rawValue: try cursor.field("kind").string()), cause: try cursor.field("cause").string(),
             count: try cursor.field("count").integer(in: 1...1_000_000),
+            silentCount: try cursor.optional("silent_count")?.integer(in: 0...1_000_000),
             time: try AgentText.time(cursor.field("time")))
         extra = try cursor.strangers(Self.known)
     }
@@ -56,8 +64,8 @@ public struct Setback: Sendable, Hashable {
         .object(
             extra.merging([
                 "version": .string(version), "kind": .string(kind.rawValue), "cause": .string(cause),
-                "count": .integer(Int64(count)), "time": .string(time.description),
-                "retry_time": .string(retryTime.description),
+                "count": .integer(Int64(count)), "silent_count": .integer(Int64(silentCount)),
+                "time": .string(time.description), "retry_time": .string(retryTime.description),
             ]) { $1 })
     }
 }
@@ -74,14 +82,17 @@ extension AgentState {
     /// to nothing too often.
     mutating func judge(_ version: String, _ kind: FailureKind, cause: String, at time: UTCTime) {
         let before = setback(of: version)
-        let count = before.map { $0.kind == kind ? $0.count + 1 : 1 } ?? 1
+        let count = min(before?.count ?? 0, 999_999) + 1
+        let silentCount = (before?.silentCount ?? 0) + (kind.limit == nil ? 0 : 1)
         setbacks.removeAll { ImageVersion.areEqual($0.version, version) }
-        if kind.isFair || kind.limit.map({ count >= $0 }) ?? false {
-            let often = count > 1 ? ", \(count) times in a row" : ""
+        if let limit = kind.limit, silentCount >= limit {
+            let often = kind.isFair ? "" : ", \(silentCount) times so far"
             deny(version, kind, cause: cause + often, at: time)
             return
         }
-        setbacks.append(Setback(version: version, kind: kind, cause: cause, count: count, time: time))
+        setbacks.append(
+            Setback(
+                version: version, kind: kind, cause: cause, count: count, silentCount: silentCount, time: time))
         if setbacks.count > Self.setbackLimit { setbacks.removeFirst(setbacks.count - Self.setbackLimit) }
     }
 

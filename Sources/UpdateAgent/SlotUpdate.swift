@@ -18,10 +18,11 @@ import Verity
 /// 3. write verified frames, flush and note how far every few MiB
 /// 4. read the slot back, write the hash tree, compare with the signed root hash, flush
 /// 5. label and GUIDs, flush
-/// 6. kernel image, flush, read it back
+/// 6. kernel image, first into a file of the agent and from there in one piece; flush, read it back
 /// 7. an entry that starts it, with tries, flush
 ///
-/// A cut before 7 boots the old version; after it, the new one. A second run goes on with 3 where the first one ended.
+/// A cut before 7 boots the old version; after it, the new one. A second run goes on with 3, or with the kernel image, where the first one
+/// ended.
 struct SlotUpdate {
     /// What FAT takes beside the files themselves.
     private static let bootReserve: Int64 = 1 << 20
@@ -36,8 +37,8 @@ struct SlotUpdate {
         var isCancelled: @Sendable () -> Bool
         /// That many bytes more are done, of which this many were fetched.
         var advance: (_ done: Int64, _ fetched: Int64) -> Void
-        /// Step 7, which makes the version bootable by this kernel image.
-        var activate: (KernelName) throws(UpdateAgentFault) -> Void
+        /// Step 7, which makes the version bootable by this kernel image; and whether anything of the image was fetched.
+        var activate: (KernelName, _ hasFetched: Bool) throws(UpdateAgentFault) -> Void
     }
 
     let release: ReleaseDocument
@@ -51,21 +52,18 @@ struct SlotUpdate {
     let observer: Observer
 
     private var version: String { release.version.description }
+    /// Where the agent keeps its files.
+    private var directory: FilePath { stagingPath.removingLastComponent() }
     private var label: String { "\(release.product)_\(version)" }
 
     /// Bytes of the image's frames and the kernel: what progress is counted in.
     var totalBytes: Int64 { release.image.frames.size + release.kernel.size }
 
     /// Runs all steps, or only the last ones where the slot holds the release already.
-    ///
-    /// - Returns: whether anything of the image was fetched.
-    func run() throws(UpdateAgentFault) -> Bool {
+    func run() throws(UpdateAgentFault) {
         try observer.enter(.planning(version: version))
         let slot = try target()
-        if try isComplete(slot) {
-            try activate()
-            return false
-        }
+        if try isComplete(slot) { return try activate(hasFetched: false) }
         let index = try fetchIndex()
         try checkSpace(slot, index)
         try observer.enter(.staging(version: version))
@@ -73,9 +71,8 @@ struct SlotUpdate {
         try writeImage(index, to: slot)
         try writeTree(to: slot)
         try identify(slot)
-        try activate()
+        try activate(hasFetched: true)
         try? stagingPath.removeTree()
-        return true
     }
 
     /// The slot that does not run.
@@ -132,6 +129,11 @@ struct SlotUpdate {
         try require(release.verity.hashSize, of: slot.veritySize, "the slot's verity partition")
         let space = try Self.booting { () throws(BootControlFault) in try entries.space(keeping: running) }
         try require(release.kernel.size + Self.bootReserve, of: space, "the boot partition")
+        let needed = release.kernel.size - KernelReceiver.size(of: release.kernel, in: directory)
+        guard let own = try? directory.availableSpace(), needed > own else { return }
+        throw UpdateAgentFault(
+            .noSpace, "\(version) needs \(needed) bytes until its kernel image is there, and \(own) are free",
+            at: .path(directory.string), remedy: "remove what fills that file system")
     }
 
     // MARK: Steps 1 to 5
@@ -223,13 +225,14 @@ struct SlotUpdate {
 
     // MARK: Steps 6 and 7
 
-    private func activate() throws(UpdateAgentFault) {
+    private func activate(hasFetched: Bool) throws(UpdateAgentFault) {
         try observer.enter(.staged(version: version))
         let kernel = KernelName(product: release.product, version: version, digest: release.kernel.digest)
         if try digest(of: kernel) != release.kernel.digest {
+            let image = try fetchKernel()
             do throws(UpdateAgentFault) {
                 try Self.booting { () throws(BootControlFault) in try entries.removeUnused(keeping: running) }
-                try write(kernel)
+                try write(kernel, from: image)
             } catch {
                 // Half of one would only take the room of the next attempt.
                 try? entries.remove(kernel)
@@ -241,21 +244,40 @@ struct SlotUpdate {
                     remedy: "check the disk")
             }
         }
-        try observer.activate(kernel)
+        KernelReceiver.removeAll(in: directory)
+        try observer.activate(kernel, hasFetched)
     }
 
     private func digest(of kernel: KernelName) throws(UpdateAgentFault) -> SHA256Digest? {
         try Self.booting { () throws(BootControlFault) in try entries.digest(of: kernel) }
     }
 
-    private func write(_ kernel: KernelName) throws(UpdateAgentFault) {
-        let receiver = try KernelReceiver(release.kernel, advance: { observer.advance($0, max($0, 0)) }) {
-            () throws(UpdateAgentFault) in
-            try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
+    private func fetchKernel() throws(UpdateAgentFault) -> KernelReceiver {
+        let receiver = try KernelReceiver(
+            release.kernel, in: directory, checkpoint: checkpoint, advance: observer.advance)
+        if receiver.size == release.kernel.size {
+            // It was on its way to the boot partition.
+            do throws(UpdateAgentFault) {
+                try receiver.finish()
+                return receiver
+            } catch {
+                _ = try receiver.resume(isDamaged: true)
+            }
         }
         try source.stream(
-            release.kernel, from: 0, form: .stored, into: receiver, isCancelled: observer.isCancelled)
-        try Self.booting { () throws(BootControlFault) in try entries.flush() }
+            release.kernel, from: receiver.size, form: .stored, into: receiver, isCancelled: observer.isCancelled)
+        return receiver
+    }
+
+    private func write(_ kernel: KernelName, from image: KernelReceiver) throws(UpdateAgentFault) {
+        let writer = try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
+        try image.read { piece throws(UpdateAgentFault) in
+            try Self.booting { () throws(BootControlFault) in try writer.append(piece) }
+        }
+        try Self.booting { () throws(BootControlFault) in
+            try writer.flush()
+            try entries.flush()
+        }
     }
 
     private func root(_ slot: Slot, writable: Bool) throws(UpdateAgentFault) -> any BlockStorage {

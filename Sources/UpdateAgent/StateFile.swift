@@ -1,5 +1,6 @@
 import Fault
 import FileIO
+import Glibc
 import JSON
 import SystemPackage
 import Trust
@@ -7,6 +8,8 @@ import Trust
 /// The agent's state on disk, which several processes of it change one after another.
 struct StateFile: Sendable {
     private static let byteLimit = 4 << 20
+    /// Room that is kept for what the agent has to note on a full disk, in bytes.
+    private static let reserveSize = 1 << 20
     /// So many numbers of events are reserved at once: after a state that is lost, the next event has a higher one than any before.
     private static let eventStride: Int64 = 64
 
@@ -22,6 +25,7 @@ struct StateFile: Sendable {
         journal = EventJournal(directory: directory)
     }
 
+    private var reserve: FilePath { directory.appending("reserve") }
     private var path: FilePath { directory.appending("state.json") }
     /// What an operator has decided, once more: it outlives a state that is lost.
     private var decisionsPath: FilePath { directory.appending("decisions.json") }
@@ -64,7 +68,7 @@ struct StateFile: Sendable {
                 known: known.history, journaled: (try? journal.lastSequence()) ?? 0, bootIdentifier: bootIdentifier)
         }
         if state != known || isDamaged { state.fit(Self.byteLimit) }
-        try attempt { () throws(FileIOFault) in
+        func write() throws(FileIOFault) {
             // First, for it only counts where the other one is lost.
             let decided = decided()
             try keep(state.decisions(reservedEvents: decided.lastEvent))
@@ -76,10 +80,41 @@ struct StateFile: Sendable {
                 try keep(state.decisions(reservedEvents: state.lastEvent + Self.eventStride))
             }
         }
+        try attempt { () throws(FileIOFault) in
+            do throws(FileIOFault) { try write() } catch {
+                guard error.code == .noSpace, reserve.exists else { throw error }
+                try reserve.removeTree()
+                try write()
+            }
+        }
         // What cannot be added now, as on a full disk, is the next time: the state has it.
         if state != known { try? journal.append(state.history) }
         try after(known, state)
+        keepReserve()
         return result
+    }
+
+    /// Takes some room where there is plenty. A host that can write nothing could not say what it leaves, and would be tried again.
+    private func keepReserve() {
+        guard !reserve.exists, let space = try? directory.availableSpace(), space > 16 * Int64(Self.reserveSize) else {
+            return
+        }
+        // Not zeros, of which some file systems make nothing.
+        var chance = SystemRandomNumberGenerator()
+        let words: [UInt64] = (0..<Self.reserveSize / 8).map { _ in chance.next() }
+        try? reserve.replaceContents(with: words.withUnsafeBytes { Array($0) })
+    }
+
+    /// Removes the unfinished files that a power cut or a kill has left of what is written here.
+    func removeLeftovers() {
+        for place in [
+            directory, directory.appending("trust"), directory.appending("health"), directory.appending("journal"),
+        ] {
+            for name in (try? place.directoryEntries()) ?? [] {
+                guard let process = PendingFile.process(name), kill(process, 0) != 0, errno == ESRCH else { continue }
+                try? place.appending(name).removeTree()
+            }
+        }
     }
 
     private func keep(_ decisions: JSONValue) throws(FileIOFault) {

@@ -22,11 +22,13 @@ struct PublishCommand: AsyncParsableCommand {
               ballast publish --reoffer 1.1.0 --repo repo --keys keys
             """.flowing)
 
+    private static let standardLevel = 9
+
     @Argument(help: "The directory that 'ballast build' wrote.") var build: String?
     @Option(help: "The repository's directory.") var repo: String
     @Option(help: "A channel it appears in; may be given several times.") var channel: [String] = []
     @Option(help: "A file with what an operator reads about it.") var notes: String?
-    @Option(help: "zstd's level, 1 to 19.") var level = 9
+    @Option(help: "zstd's level, 1 to 19.") var level = standardLevel
     @Option(help: "The oldest agent that can install it.") var minimumAgent: String?
     @Option(help: "A version that hosts below it must run first; may be given several times.") var floor: [String] = []
     @Option(help: "A version that no host shall install or go back to any more; may be given several times.")
@@ -56,6 +58,14 @@ struct PublishCommand: AsyncParsableCommand {
             guard build == nil, channel.isEmpty else {
                 throw ValidationError(
                     "--reoffer is about what is published already: it goes without a build and --channel.")
+            }
+            let isBare =
+                notes == nil && level == Self.standardLevel && minimumAgent == nil && floor.isEmpty && revoke.isEmpty
+                && start == nil && ramp.isEmpty && !acceptWarnings
+            guard isBare else {
+                throw ValidationError(
+                    "--reoffer changes nothing else: what a release says of itself is given when it is published, and another version is "
+                        + "revoked by the next release.")
             }
             return
         }

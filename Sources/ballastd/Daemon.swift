@@ -202,8 +202,22 @@ enum Daemon {
             settings = try AgentSettings(withoutFilesOf: paths)
         }
         let host = try Host(paths, settings: settings)
+        return try handleFailure(HealthReport.incomplete(host, problem), settings, host)
+    }
+
+    private static func handleFailure(
+        _ report: HealthReport, _ settings: AgentSettings, _ host: Host
+    ) throws(UpdateAgentFault) -> String {
         let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
-        return try runner.handleFailure(HealthReport.incomplete(host, problem))
+        let agent = Agent(
+            settings: settings, host: host, source: nil,
+            contract: RestartContract(settings, host: host, fetcher: fetcher(host.paths)))
+        do throws(UpdateAgentFault) {
+            if let done = try agent.endProbation(report, runner) { return done }
+        } catch {
+            StandardStreams.report("ballastd: \(error)")
+        }
+        return try runner.handleFailure(report)
     }
 
     private static func health(_ prefix: FilePath) throws(UpdateAgentFault) -> CInt {
@@ -215,6 +229,15 @@ enum Daemon {
             StandardStreams.report(try failed(prefix, problem: "\(error)"))
             return 1
         }
+        do throws(UpdateAgentFault) {
+            if let left = try agent(prefix).beginBoot() {
+                StandardStreams.report(left)
+                return 1
+            }
+        } catch {
+            // The checks say whether this boot is good all the same.
+            StandardStreams.report("ballastd: \(error)")
+        }
         let runner = HealthRunner(settings: settings, host: host, fetcher: fetcher(host.paths))
         let report = runner.run { StandardStreams.print($0) }
         StandardStreams.print(report.text)
@@ -225,7 +248,7 @@ enum Daemon {
             }
             return 0
         }
-        StandardStreams.report(try runner.handleFailure(report))
+        StandardStreams.report(try handleFailure(report, settings, host))
         return 1
     }
 

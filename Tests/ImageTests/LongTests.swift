@@ -14,12 +14,6 @@ struct LongTests {
         #expect(outcome.outputText.contains("\nPASSED: "), "\(outcome.outputText)")
     }
 
-    @Test("images of twenty package sets are the same in two runs, equal what apt makes, and boot healthy")
-    func packageSets() async throws { try await expectSuccess("package-sets", ["--write"]) }
-
-    @Test("nothing about the build machine gets into an image")
-    func matrix() async throws { try await expectSuccess("build-matrix", ["--write"]) }
-
     @Test("no power cut loses a host, nor what its operator decided")
     func powerCuts() async throws {
         let report = TestImage.repository.appending("docs/reliability.md").string
@@ -32,4 +26,10 @@ struct LongTests {
 
     @Test("after an update the files below /var belong to whom they did")
     func accounts() async throws { try await expectSuccess("demo", ["--accounts", "--no-build"]) }
+
+    @Test("images of twenty package sets are the same in two runs, equal what apt makes, and boot healthy")
+    func packageSets() async throws { try await expectSuccess("package-sets", ["--write"]) }
+
+    @Test("nothing about the build machine gets into an image")
+    func matrix() async throws { try await expectSuccess("build-matrix", ["--write"]) }
 }

@@ -110,6 +110,18 @@ final class InterruptionTests {
         #expect(try await again.end().status == 0)
     }
 
+    @Test("offering a version anew changes nothing else, and says so before anything is done")
+    func reoffer() async throws {
+        let before = try files()
+        let arguments = [
+            "publish", "--reoffer", "1.0", "--repo", repository.string, "--keys", work.path.appending("keys").string,
+        ]
+        let end = try await Tool(arguments + ["--revoke", "0.9"]).end()
+        #expect(end.status == 64 && end.error.contains("--reoffer changes nothing else"), "\(end.error)")
+        #expect(try files() == before)
+        #expect(try await Tool(arguments).end().error.contains("no product has a release 1.0 here"))
+    }
+
     /// Every file of the repository with its digest.
     private func files() throws -> [String: String] {
         var files: [String: String] = [:]

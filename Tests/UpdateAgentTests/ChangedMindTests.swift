@@ -305,6 +305,8 @@ struct ChangedMindTests {
             // Together more than a state may have; the last one is as long as a document may be.
             let text = "\(round)" + String(repeating: "\u{1}", count: round == 59 ? 900_000 : 30_000)
             host.source.faults.withLock { $0.refusal = UpdateAgentFault(.transfer, text) }
+            // Other words for the same failure are news once an hour.
+            host.state.withLock { $0.now = $0.now.adding(seconds: 3600) }
             _ = try? agent.update { _ in }
         }
         #expect(try FileStatus(following: host.directory.appending("var/lib/ballast/state.json")).size < 4 << 20)

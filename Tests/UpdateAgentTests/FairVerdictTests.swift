@@ -69,7 +69,7 @@ struct FairVerdictTests {
         let agent = try failTrial(host, [])
         let denial = try #require(try agent.status().denied.first)
         #expect(denial.kind == .unfinished)
-        #expect(denial.cause == "it did not reach its health checks: panic, hang or power loss, 3 times in a row")
+        #expect(denial.cause == "it did not reach its health checks: panic, hang or power loss, 3 times so far")
         try FaultCatalogue.note(
             .version, "its boots end without a word, round 3", says: denial.cause, then: "denied")
         #expect(try agent.status().setbacks.isEmpty)
@@ -345,6 +345,18 @@ struct FairVerdictTests {
                 ImageVersion("7"), of: nil, keys: TestRepository.keys(), now: TestRepository.now)
         }
         #expect(unknown?.message == "no product has a release 7 here")
+    }
+
+    @Test("what a release revokes is not offered anew, for no host would take it")
+    func revoked() async throws {
+        let directory = try TemporaryDirectory()
+        let (_, repository) = try await UpdateTests.prepare(in: directory.path)
+        try await repository.publish(try UpdateTests.newest.get()) { $0.revokes = [try ImageVersion("1.1")] }
+        let fault = #expect(throws: PublishingFault.self) {
+            try Repository(repository.path).reoffer(
+                ImageVersion("1.1"), of: nil, keys: TestRepository.keys(), now: TestRepository.now)
+        }
+        #expect(fault?.message == "box 1.1 is revoked by 1.2, so that no host takes it")
     }
 
     @Test("denials that an agent without kinds has written are an operator's, and are not lifted")

@@ -102,13 +102,13 @@ struct TestRepository: Sendable {
     @discardableResult
     func publish(
         _ image: TestImage, rootHash: SHA256Digest? = nil, now: UTCTime = now,
-        _ change: (inout Repository.Options) -> Void = { _ in }
+        _ change: (inout Repository.Options) throws -> Void = { _ in }
     ) async throws -> ReleaseDocument {
         let build = try image.build(in: path.appending("../build-\(image.version)"), rootHash: rootHash)
         var options = Repository.Options(channels: ["stable"])
         options.level = 1
         options.frameSize = 1 << 18
-        change(&options)
+        try change(&options)
         return try await Repository(path).publish(build, options: options, keys: try Self.keys(), now: now).release
     }
 

@@ -31,8 +31,9 @@ def halves(root_hash):
 
 
 def make_kernel(path, version, stub):
-    """A unified kernel image, but for the kernel in it: systemd-boot reads what it is in its section .osrel."""
-    noise = random.Random(f"kernel {version}").randbytes(300_000)
+    """A unified kernel image, but for the kernel in it: systemd-boot reads what it is in its section .osrel. It is larger than what a cut
+    may cost."""
+    noise = random.Random(f"kernel {version}").randbytes(5_000_000)
     parts = {
         ".osrel": f"ID=box\nIMAGE_ID=box\nIMAGE_VERSION={version}\nVERSION_ID={version}\nPRETTY_NAME=box\n".encode(),
         ".cmdline": b"quiet", ".linux": noise}

@@ -25,18 +25,14 @@ extension Agent {
             let fault = UpdateAgentFault(
                 .held, "the restart is held back by drain '\(preparation.name)': \(error.message)",
                 remedy: error.remedy ?? "'ballastctl reboot --force' passes over it")
-            let isNew = live.withLock { live in
-                defer { live.restart.failedDrain = preparation.name }
-                live.restart.hold = RestartHold(kind: .drain, name: preparation.name, reason: error.message)
-                return live.restart.failedDrain != preparation.name
+            live.withLock {
+                $0.restart.hold = RestartHold(kind: .drain, name: preparation.name, reason: error.message)
             }
-            // The same again and again is one event.
-            if isNew {
-                try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
-            }
+            try change { state in fail(&state, fault, version: next(state), .drain, step: preparation.name) }
             throw fault
         }
         try change { state in
+            state.noteSuccess(.drain, step: preparation.name)
             var event = HostEvent(.drained, version: next(state), at: host.now())
             event.step = preparation.name
             event.seconds = (ContinuousClock.now - start).components.seconds
@@ -62,6 +58,7 @@ extension Agent {
             let isEvent = isUndone
             try change { state in
                 state.prepared.removeAll { $0 == preparation }
+                state.noteSuccess(.undrain, step: preparation.name)
                 guard isEvent else { return }
                 var event = HostEvent(.undrained, version: running, at: host.now())
                 event.step = preparation.name

@@ -25,8 +25,6 @@ struct LiveRestart {
     var doing: String?
     /// Whether the last attempt has drained.
     var hasDrained = false
-    /// The drain that did not succeed the last time.
-    var failedDrain: String?
     /// When the next attempt is made.
     var nextAttempt: ContinuousClock.Instant?
     /// When what could not be undone is tried again.
@@ -105,8 +103,8 @@ extension Agent {
     /// state nor that of jobs meanwhile.
     func restart(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
         if order.isForced {
-            // Nobody looks since when nothing answers: that takes its time where checks hang.
-            if order.isOperators { try store.change { $0.outage = nil } }
+            // Nobody looks since when nothing answers: that takes its time where checks hang. Nor does it depend on what can be kept.
+            if order.isOperators { try? store.change { $0.outage = nil } }
             return try shutDown(order)
         }
         let lock = try begin()
@@ -219,19 +217,7 @@ extension Agent {
     private func shutDown(_ order: RestartOrder) throws(UpdateAgentFault) -> ActionResult {
         let passed = order.isForced ? passedOver(order) : nil
         do throws(UpdateAgentFault) {
-            let next = try decide(.whatIsPossible) { state, _ in
-                let target = self.next(state)
-                guard order.wanted == nil || order.wanted == target else { return String?.none }
-                live.withLock { $0.rebootAsked = (target, .now) }
-                state.askedReboot = AskedReboot(time: host.now(), bootIdentifier: host.bootIdentifier)
-                state.phase = settled(state)
-                var event = HostEvent(.restarting, version: target, at: host.now())
-                event.restart = RestartPlan.full(version: target).name
-                event.cause = passed
-                state.record(event)
-                return target
-            }
-            guard let target = next else {
+            guard let target = try noteReboot(order, passed) else {
                 return ActionResult(
                     "\(order.wanted ?? running) is not wanted any more, so there is no reboot", version: nil)
             }
@@ -240,13 +226,40 @@ extension Agent {
             return ActionResult("rebooting into \(target)\(addition)", version: target, isRebooting: true)
         } catch {
             live.withLock { $0.rebootAsked = nil }
-            try change { state in
+            try? change { state in
                 state.outage = nil
                 state.askedReboot = nil
                 state.phase = settled(state)
                 fail(&state, error, version: running, .reboot)
             }
             throw error
+        }
+    }
+
+    /// Keeps that the host is about to reboot.
+    ///
+    /// - Returns: the version that boots next, or nil where that is not what `order` wants.
+    private func noteReboot(_ order: RestartOrder, _ passed: String?) throws(UpdateAgentFault) -> String? {
+        do throws(UpdateAgentFault) {
+            return try decide(.whatIsPossible) { state, _ in
+                let target = next(state)
+                guard order.wanted == nil || order.wanted == target else { return nil }
+                live.withLock { $0.rebootAsked = (target, .now) }
+                state.askedReboot = AskedReboot(time: host.now(), bootIdentifier: host.bootIdentifier)
+                state.phase = settled(state)
+                var event = HostEvent(.restarting, version: target, at: host.now())
+                event.restart = RestartPlan.full(version: target).name
+                event.cause = passed
+                state.record(event)
+                state.noteSuccess(.reboot)
+                return target
+            }
+        } catch {
+            // A host that can keep nothing may need nothing so much as this.
+            guard order.isForced else { throw error }
+            let target = (try? store.read()).map { next($0) } ?? running
+            live.withLock { $0.rebootAsked = (target, .now) }
+            return target
         }
     }
 
@@ -265,21 +278,23 @@ extension Agent {
     /// Whether the operator's settings are not those that this process has begun with.
     func haveSettingsChanged() -> Bool { host.overlay() != overlay }
 
-    /// Starts the agent anew where the operator's settings have changed, so that they count.
+    /// Starts the agent anew where the operator's settings have changed, so that they count. A job that nobody asked for goes on
+    /// afterwards, where it ended, with them.
     private func takeSettings() throws(UpdateAgentFault) -> Bool {
-        guard haveSettingsChanged(), jobs.current == nil else { return false }
+        guard haveSettingsChanged(), jobs.current?.isOperators != true else { return false }
         let isDue = live.withLock { live in
             guard live.restart.agentStarted.map({ .now - $0 > .seconds(Self.startPause) }) ?? true else { return false }
             live.restart.agentStarted = .now
             return true
         }
         guard isDue else { return false }
-        try host.restartAgent()
+        // First, for this process ends by it.
         try change { state in
             var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
             event.restart = RestartPlan.units([Self.ownUnit]).name
             state.record(event)
         }
+        try host.restartAgent()
         return true
     }
 
@@ -314,10 +329,11 @@ extension Agent {
         }
     }
 
-    /// Goes on where the agent has decided to go back, in this boot, and the reboot has not come.
+    /// Goes on where the agent has decided to go back and the reboot has not come, or was not that of the version to go back to: power may
+    /// have been cut before that had its entry. ``judge`` counts such boots.
     private func leaveAgain(_ known: AgentState, log: (String) -> Void) throws(UpdateAgentFault) {
-        guard let rollback = known.rollback, rollback.from == running, let boot = rollback.decidingBoot, !boot.isEmpty,
-            boot == host.bootIdentifier, isRestartDue
+        guard let rollback = known.rollback, rollback.from == running, rollback.decidingBoot?.isEmpty == false,
+            isRestartDue
         else { return }
         do throws(UpdateAgentFault) { log(try restart(RestartOrder(isForced: true)).detail) } catch {
             scheduleAttempt(after: error)
@@ -331,7 +347,6 @@ extension Agent {
         live.withLock { live in
             guard fault != nil else {
                 (live.restart.holds, live.restart.drainFailures, live.restart.nextAttempt) = (0, 0, nil)
-                live.restart.failedDrain = nil
                 return
             }
             let pause: Int64

@@ -12,7 +12,9 @@ public struct RestartContract: Sendable {
     public init(_ all: AgentSettings, host: Host, fetcher: any Fetcher) {
         let settings = all.restart
         var steps: [any RestartStep] = []
-        if let problem = settings.problem { steps.append(SettingsStep(problem: problem)) }
+        if let problem = settings.problem {
+            steps.append(SettingsStep(problem: problem, isForeign: settings.isProblemForeign))
+        }
         if !settings.windows.isEmpty {
             let calendar = RestartCalendar(windows: settings.windows, timeZone: settings.timeZone)
             steps.append(WindowStep(calendar, interval: all.interval + all.jitter))

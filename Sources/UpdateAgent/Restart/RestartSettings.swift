@@ -12,13 +12,17 @@ public struct RestartSettings: Sendable, Hashable {
     public var gates: [RestartGate] = []
     /// What of the operator's restart settings cannot be used: until it is corrected, the host does not restart by itself.
     public var problem: String?
+    /// Whether that is nothing but members that this agent does not know: a newer one may, so that an update is fetched all the same.
+    public var isProblemForeign = false
     /// What is done before, in this order, and undone in the other when the host is back.
     public var drains: [Drain] = []
+
+    static let known: Set<String> = ["windows", "time_zone", "gates", "drains"]
 
     init() {}
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
-        try cursor.refuseMembers(except: ["windows", "time_zone", "gates", "drains"])
+        try cursor.refuseMembers(except: Self.known)
         for window in try cursor.optional("windows")?.elements(atMost: 64) ?? [] {
             windows.append(try RestartWindow(parsing: window))
         }

@@ -10,8 +10,11 @@ struct SettingsStep: RestartStep {
     let kind = RestartStepKind.settings
     let name = "restart"
     let problem: String
+    let isForeign: Bool
 
-    func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? { RestartHold.Reason(text: problem) }
+    func hold(_ purpose: RestartPurpose, now: UTCTime) -> RestartHold.Reason? {
+        purpose == .download && isForeign ? nil : RestartHold.Reason(text: problem)
+    }
 }
 
 /// The times of the week in which a restart may begin.
