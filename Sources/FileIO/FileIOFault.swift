@@ -25,7 +25,7 @@ extension Fault where Code == FileIOFaultCode {
         case .noSuchFileOrDirectory: code = .notFound
         case .permissionDenied, .notPermitted: code = .notPermitted
         case .fileExists: code = .exists
-        case .noSpace:
+        case .noSpace, Errno(rawValue: EDQUOT):
             code = .noSpace
             remedy = "free space on that file system and try again"
         default: code = .other

@@ -55,11 +55,11 @@ extension Agent {
         } catch {
             try change { state in
                 end(&state)
-                if !isStopping, !isEarly(error) {
+                if interruption == nil, !isEarly(error) {
                     fail(&state, error, version: "", .check)
                 }
             }
-            throw isStopping ? Self.stopping : error
+            throw interruption ?? error
         }
     }
 

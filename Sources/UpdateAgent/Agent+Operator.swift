@@ -21,6 +21,7 @@ extension Agent {
                 let target = try rollbackTarget(state, facts, slot: slot, bringing: bringing)
                 order = rollBack(to: target, .operators, cause: nil, &state, facts)
                 before = known
+                state.noteSuccess(.rollback)
                 return ActionResult(
                     "the next boot is that of \(target); \(running) is denied here until 'ballastctl allow \(running)'",
                     version: target)

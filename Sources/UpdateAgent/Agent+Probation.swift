@@ -101,7 +101,10 @@ extension Agent {
         if let rollback = known.rollback, rollback.from == running, rollback.decidingBoot == host.bootIdentifier {
             return "back to \(rollback.target) already"
         }
-        guard known.probation?.version == running, !runner.isOnTrial else { return nil }
+        // Of this boot something was said already, such as that it could not be judged.
+        guard known.probation?.version == running, !known.hasFailed(in: host.bootIdentifier), !runner.isOnTrial else {
+            return nil
+        }
         guard report.isEnvironmental else {
             VerdictPort(path: host.paths.verdict).send(
                 "boot-failed \(settings.product) \(report.version): \(report.cause)")
@@ -124,7 +127,9 @@ extension Agent {
     /// Whether the host is there for whoever it serves: nothing is drained, and it is not about to restart.
     private func isServing() throws(UpdateAgentFault) -> Bool {
         let known = try store.read()
-        return known.prepared.isEmpty && known.askedReboot?.isComing(on: host) != true && !isAnotherPreparing
+        // Where a drain cannot be undone, that may be for what runs here.
+        let isDrained = !known.prepared.isEmpty && !known.isFailing(.undrain)
+        return !isDrained && known.askedReboot?.isComing(on: host) != true && !isAnotherPreparing
     }
 
     /// - Returns: whether what runs is on probation.
@@ -164,7 +169,8 @@ extension Agent {
                 state.probation = nil
                 state.removeGood(running)
                 rollBack(to: target, kind, cause: cause, &state, facts)
-                state.outage = lastAnswer.map { Outage(since: $0, bootIdentifier: host.bootIdentifier) }
+                // Without an answer in this boot, the outage of the restart before goes on.
+                if let lastAnswer { state.outage = Outage(since: lastAnswer, bootIdentifier: host.bootIdentifier) }
                 return target
             }
             // What is not healthy serves nobody: nothing is asked first.

@@ -79,7 +79,11 @@ extension Agent {
 
     private func judgeTrial(_ state: inout AgentState, _ facts: BootFacts) {
         guard let pending = state.pending else { return }
-        switch BootPolicy.trial(state, facts, hasFailureReport: hasReport(of: pending)) {
+        let trial = BootPolicy.trial(state, facts, hasFailureReport: hasReport(of: pending))
+        // A process that was killed could not say so itself.
+        let isThere = trial == .waiting ? facts.entry(pending.sequence) != nil : trial != .interrupted
+        if isThere { state.recordActivation() }
+        switch trial {
         case .nothing, .waiting, .proving: break
         case .untried:
             state.pending?.bootIdentifier = host.bootIdentifier
@@ -163,6 +167,8 @@ extension Agent {
         keepJournal()
         let isNew = try decide(host.isBootCounted() ? .everything : .whatIsPossible) { state, facts in
             if let facts { judge(&state, facts) }
+            // What the agent leaves is not good because of a boot that came in between.
+            if let rollback = state.rollback, rollback.from == running, rollback.decidingBoot != nil { return false }
             let isPending = state.pending?.version == running
             let isNew = isPending || !state.good.contains(running)
             if isPending { state.pending = nil }
@@ -171,6 +177,7 @@ extension Agent {
             let isWatched = settings.probation > 0 && !settings.health.isEmpty
             state.addGood(running, isWatched: isWatched && (isPending || state.probation?.version == running))
             state.provedBoot = host.bootIdentifier
+            state.noteSuccess(.reboot)
             if isNew {
                 state.record(HostEvent(.proved, version: running, at: host.now()))
                 // It goes on to be watched; for what a host was installed with there is nothing to go back to.

@@ -193,12 +193,10 @@ extension Agent {
             let mayBoot = (try? isReady(store.read().pending)) ?? true
             try change { state in
                 if state.pending?.version == version, !mayBoot { state.pending = nil }
-                if !isStopping {
-                    fail(&state, error, version: version, .update)
-                }
+                if interruption == nil { fail(&state, error, version: version, .update) }
                 state.phase = settled(state)
             }
-            throw isStopping ? Self.stopping : error
+            throw interruption ?? error
         }
     }
 
@@ -229,9 +227,7 @@ extension Agent {
                 version: version, sequence: facts.map { BootPolicy.nextSequence(state, $0) } ?? 1, previous: running,
                 tries: settings.tries, bootIdentifier: host.bootIdentifier)
             // With it, for this process may be killed after it.
-            state.record(event)
-            state.noteSuccess(.update)
-            state.lastError = nil
+            state.pending?.event = event
             state.phase = settled(state)
         }
     }
@@ -281,6 +277,12 @@ extension Agent {
     }
 
     private func finish(_ event: HostEvent) throws(UpdateAgentFault) -> UpdateResult {
+        try change { state in
+            guard state.pending?.version == event.version else { return }
+            state.recordActivation()
+            state.lastError = nil
+            state.phase = settled(state)
+        }
         // An operator may not have wanted it any more since its entry is there, and has taken that back then.
         let known = try store.read()
         if let refusal = refusal(of: event.version, known) { throw refusal }

@@ -100,7 +100,8 @@ public final class Agent: UpdateService {
         return HostStatus(
             product: settings.product, version: running, architecture: settings.architecture, slot: live.0?.running,
             other: live.0.map { other($0, known) }, phase: known.phase, progress: live.1, pinned: known.pinned,
-            denied: known.denied, setbacks: known.setbacks, lastCheck: known.lastCheck, nextCheck: live.2,
+            denied: known.denied, setbacks: known.setbacks.filter { !ImageVersion.areEqual($0.version, running) },
+            lastCheck: known.lastCheck, nextCheck: live.2,
             reason: known.reason,
             lastError: known.bootProblem ?? known.lastError ?? known.readProblem ?? settingsProblem,
             repository: settings.mirrors.first.map { WebAddress.redacted($0) },
@@ -251,7 +252,16 @@ public final class Agent: UpdateService {
     var isStopping: Bool { live.withLock { $0.isStopping } }
 
     /// Whether what is being fetched is to be given up.
-    var isGivenUp: Bool { live.withLock { $0.isUnwanted || $0.isStopping } }
+    var isGivenUp: Bool { live.withLock { $0.isUnwanted || $0.isStopping } || isOutdated }
+
+    /// Whether what runs was begun by the host itself, with settings that are not those of now: it goes on with these.
+    var isOutdated: Bool { jobs.current?.isOperators == false && isStartDue && haveSettingsChanged() }
+
+    /// Why a job ends that goes on by itself, or nil where it has failed.
+    var interruption: UpdateAgentFault? {
+        if isStopping { return Self.stopping }
+        return isOutdated ? Self.busy("the agent's settings have changed", remedy: "try again when it runs anew") : nil
+    }
 
     private static let patience = "wait for its end; 'ballastctl watch' shows how it goes"
 

@@ -157,7 +157,9 @@ extension AgentState {
 }
 
 extension PendingActivation {
-    private static let known: Set<String> = ["version", "sequence", "previous", "tries", "boot_id", "missed_boots"]
+    private static let known: Set<String> = [
+        "version", "sequence", "previous", "tries", "boot_id", "missed_boots", "event",
+    ]
 
     init(parsing cursor: JSONCursor) throws(JSONFault) {
         self.init(
@@ -166,12 +168,15 @@ extension PendingActivation {
             tries: try cursor.field("tries").integer(in: 1...AgentSettings.triesLimit),
             bootIdentifier: try cursor.field("boot_id").string())
         missedBoots = try cursor.optional("missed_boots")?.integer(in: 0...1000) ?? 0
+        event = try? cursor.optional("event").map { event throws(JSONFault) in try HostEvent(parsing: event) }
         extra = try cursor.strangers(Self.known)
     }
 
     var json: JSONValue {
-        .object(
-            extra.merging([
+        var members = extra
+        members["event"] = event?.json
+        return .object(
+            members.merging([
                 "version": .string(version), "sequence": .integer(Int64(sequence)), "previous": .string(previous),
                 "tries": .integer(Int64(tries)), "boot_id": .string(bootIdentifier),
                 "missed_boots": .integer(Int64(missedBoots)),

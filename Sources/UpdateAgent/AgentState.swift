@@ -18,6 +18,8 @@ public struct PendingActivation: Sendable, Hashable {
     public var missedBoots = 0
     /// The activation, which its boot entry has in its name.
     public var sequence: Int
+    /// What is to be recorded once its entry is there.
+    var event: HostEvent?
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
@@ -42,9 +44,9 @@ public struct PendingRollback: Sendable, Hashable {
     /// The boot in which the agent itself has decided it, which does not wait for anybody to reboot then.
     var decidingBoot: String?
     /// The boot of `from` in which it was last seen to wait; empty where an older agent has ordered it.
-    var bootIdentifier = ""
+    public var bootIdentifier = ""
     /// How many boots since then were not those of its target, though that has an entry.
-    var missedBoots = 0
+    public var missedBoots = 0
     /// Members that this agent does not know.
     var extra: [String: JSONValue] = [:]
 
@@ -155,6 +157,12 @@ public struct AgentState: Sendable, Hashable {
     /// Whether `version` is denied or revoked.
     func isUnwanted(_ version: String) -> Bool { denial(of: version) != nil || revoker(of: version) != nil }
 
+    /// Whether something is decided here that is not in `other`, and not just noted.
+    func decides(otherwiseThan other: AgentState) -> Bool {
+        rollback != other.rollback || pending != other.pending || denied != other.denied || pinned != other.pinned
+            || setbacks != other.setbacks || failedBoot != other.failedBoot
+    }
+
     /// Whether the boot `identifier` is known not to be complete, and stays.
     func hasFailed(in identifier: String) -> Bool { !identifier.isEmpty && failedBoot == identifier }
 
@@ -221,6 +229,14 @@ public struct AgentState: Sendable, Hashable {
         while history.count > Self.recentLimit, let first = history.first, first.sequence <= journaled {
             history.removeFirst()
         }
+    }
+
+    /// What waits for its first boot has its entry.
+    mutating func recordActivation() {
+        guard let event = pending?.event else { return }
+        pending?.event = nil
+        record(event)
+        noteSuccess(.update)
     }
 
     mutating func deny(_ version: String, _ kind: FailureKind, cause: String, at time: UTCTime) {

@@ -71,6 +71,11 @@ extension AgentState {
         return true
     }
 
+    /// Whether a step of `task` has failed and has not succeeded since.
+    func isFailing(_ task: HostEvent.Task) -> Bool {
+        failing.contains { $0.name.hasPrefix(task.rawValue + " ") }
+    }
+
     /// What has failed before has succeeded.
     mutating func noteSuccess(_ task: HostEvent.Task, step: String? = nil) {
         failing.removeAll { $0.name == FailingTask.name(task, step: step) }

@@ -1,3 +1,4 @@
+import BootControl
 import Cryptography
 import Fault
 import FileIO
@@ -13,6 +14,7 @@ final class KernelReceiver: BlobReceiver {
     let path: FilePath
 
     private static let suffix = ".kernel"
+    private static let margin: Int64 = 4 << 20
 
     private let blob: Blob
     private let checkpoint: Int64
@@ -20,6 +22,8 @@ final class KernelReceiver: BlobReceiver {
     private let file: OpenFile
     private var hasher = SHA256Hasher()
     private var flushedSize: Int64 = 0
+    /// Whether some of it is from an earlier attempt.
+    private(set) var isTakenUp = false
 
     /// - Parameters:
     ///   - directory: where the file is, and those of other images are removed.
@@ -34,7 +38,6 @@ final class KernelReceiver: BlobReceiver {
         self.advance = advance
         let path = Self.path(of: blob, in: directory)
         self.path = path
-        Self.removeAll(in: directory, but: blob)
         file = try UpdateAgentFault.keeping { () throws(FileIOFault) in
             try directory.makeDirectories()
             return try OpenFile(path, .readWrite, options: .create)
@@ -50,6 +53,13 @@ final class KernelReceiver: BlobReceiver {
     static func size(of blob: Blob, in directory: FilePath) -> Int64 {
         let path = path(of: blob, in: directory)
         return path.exists ? (try? OpenFile(reading: path).status().size) ?? 0 : 0
+    }
+
+    /// Whether there is room for the rest of `blob`, and for what else the agent has to write meanwhile.
+    static func hasRoom(for blob: Blob, in directory: FilePath) -> Bool {
+        // Where nobody knows, it is tried.
+        guard let space = try? directory.availableSpace() else { return true }
+        return blob.size - size(of: blob, in: directory) + margin <= space
     }
 
     /// Removes what attempts have left.
@@ -77,6 +87,7 @@ final class KernelReceiver: BlobReceiver {
             return try empty()
         }
         flushedSize = size
+        isTakenUp = true
         advance(size, 0)
     }
 
@@ -84,7 +95,7 @@ final class KernelReceiver: BlobReceiver {
         try UpdateAgentFault.keeping { () throws(FileIOFault) in try file.resize(to: 0) }
         hasher = SHA256Hasher()
         advance(-size, 0)
-        (size, flushedSize) = (0, 0)
+        (size, flushedSize, isTakenUp) = (0, 0, false)
     }
 
     /// Gives all that is there to `body`, piece by piece.
@@ -117,11 +128,62 @@ final class KernelReceiver: BlobReceiver {
     }
 
     func finish() throws(UpdateAgentFault) {
-        guard size == blob.size, hasher.finish() == blob.digest else { throw .mismatch(blob) }
+        guard size == blob.size, hasher.finish() == blob.digest else {
+            guard isTakenUp else { throw .mismatch(blob) }
+            // No mirror is to blame for what may have been damaged here.
+            throw UpdateAgentFault(.state, "what an earlier attempt has left is damaged", at: .path(path.string))
+        }
     }
 
     func resume(isDamaged: Bool) throws(UpdateAgentFault) -> Int64 {
         if isDamaged { try empty() }
+        return size
+    }
+}
+
+/// Takes a kernel image straight to the boot partition, where there is no room for it elsewhere. An update that is cut off begins with it
+/// anew.
+final class StraightKernelReceiver: BlobReceiver {
+    private let blob: Blob
+    private let open: () throws(UpdateAgentFault) -> any BootFileWriter
+    private let advance: (Int64) -> Void
+    private var writer: any BootFileWriter
+    private var hasher = SHA256Hasher()
+    private var size: Int64 = 0
+
+    /// - Parameters:
+    ///   - open: makes the file, empty.
+    ///   - advance: told how many bytes more there are.
+    init(
+        _ blob: Blob, advance: @escaping (Int64) -> Void,
+        open: @escaping () throws(UpdateAgentFault) -> any BootFileWriter
+    ) throws(UpdateAgentFault) {
+        self.blob = blob
+        self.advance = advance
+        self.open = open
+        writer = try open()
+    }
+
+    func take(_ bytes: UnsafeRawBufferPointer, received: Int64) throws(UpdateAgentFault) {
+        guard size + Int64(bytes.count) <= blob.size else { throw .mismatch(blob) }
+        hasher.update(bytes)
+        try UpdateAgentFault.booting { () throws(BootControlFault) in try writer.append(bytes) }
+        size += Int64(bytes.count)
+        advance(Int64(bytes.count))
+    }
+
+    func finish() throws(UpdateAgentFault) {
+        guard size == blob.size, hasher.finish() == blob.digest else { throw .mismatch(blob) }
+        try UpdateAgentFault.booting { () throws(BootControlFault) in try writer.flush() }
+    }
+
+    func resume(isDamaged: Bool) throws(UpdateAgentFault) -> Int64 {
+        if isDamaged {
+            writer = try open()
+            hasher = SHA256Hasher()
+            advance(-size)
+            size = 0
+        }
         return size
     }
 }

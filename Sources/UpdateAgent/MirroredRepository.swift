@@ -27,16 +27,19 @@ public final class MirroredRepository: BlobSource {
     private let host: Host
     private let patience: HTTPOptions.Patience
     private let pause: @Sendable (Int64) -> Void
+    private let clock: @Sendable () -> Int64
     private let order: Mutex<MirrorOrder>
 
     /// The repository that `settings` name, trusted through the root metadata of the image on `host`.
     ///
     /// - Parameters:
     ///   - patience: how long servers are waited for; how long a request may take in all is reckoned for each.
+    ///   - clock: seconds of a clock that nobody sets.
     ///   - pause: waits a number of seconds. Tests count here instead.
     public init(
         _ settings: AgentSettings, host: Host, fetcher: any Fetcher,
         patience: HTTPOptions.Patience = HTTPOptions.Patience(),
+        clock: @escaping @Sendable () -> Int64 = { MirroredRepository.secondsSinceBoot },
         pause: @escaping @Sendable (Int64) -> Void = { RetryPolicy.sleepOnThread(.seconds($0)) }
     ) {
         self.patience = patience
@@ -45,11 +48,12 @@ public final class MirroredRepository: BlobSource {
         self.fetcher = fetcher
         self.host = host
         self.pause = pause
+        self.clock = clock
         order = Mutex(MirrorOrder(count: settings.mirrors.count))
     }
 
     /// Seconds until one of the servers wants to be asked again.
-    public var retryAfter: Int64? { order.withLock { $0.retryAfter(now: Self.now) } }
+    public var retryAfter: Int64? { order.withLock { $0.retryAfter(now: clock()) } }
 
     /// What is published now.
     public func refresh(
@@ -141,7 +145,7 @@ public final class MirroredRepository: BlobSource {
         while true {
             var worst: UpdateAgentFault?
             var isWorthWaiting = false
-            let sequence = order.withLock { $0.sequence(now: Self.now) }
+            let sequence = order.withLock { $0.sequence(now: clock()) }
             for (place, index) in sequence.enumerated() {
                 // One that crawls is left while another one may be fast.
                 options.patience = place + 1 < sequence.count ? patience.choosing : patience
@@ -154,7 +158,7 @@ public final class MirroredRepository: BlobSource {
                 } catch {
                     guard Self.isMirrors(error), !isCancelled() else { throw error }
                     order.withLock {
-                        $0.fail(index, retryAfter: files.retryAfter, now: Self.now, random: host.random)
+                        $0.fail(index, retryAfter: files.retryAfter, now: clock(), random: host.random)
                     }
                     if files.kept >= Self.goodProgress { failed = 0 }
                     if files.isTemporary || files.kept > 0 { isWorthWaiting = true }
@@ -163,7 +167,7 @@ public final class MirroredRepository: BlobSource {
             }
             failed += 1
             guard let worst else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
-            let wanted = order.withLock { $0.retryAfter(now: Self.now) } ?? 0
+            let wanted = order.withLock { $0.retryAfter(now: clock()) } ?? 0
             let seconds = max(Self.firstPause << Int64(failed - 1), wanted)
             guard isWorthWaiting, failed < Self.rounds, seconds <= Self.longestPause else { throw worst }
             for _ in 0..<seconds {
@@ -189,7 +193,7 @@ public final class MirroredRepository: BlobSource {
     }
 
     /// Seconds of a clock that nobody sets.
-    private static var now: Int64 {
+    public static var secondsSinceBoot: Int64 {
         var time = timespec()
         clock_gettime(CLOCK_BOOTTIME, &time)
         return Int64(time.tv_sec)

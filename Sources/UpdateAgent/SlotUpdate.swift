@@ -63,6 +63,7 @@ struct SlotUpdate {
     func run() throws(UpdateAgentFault) {
         try observer.enter(.planning(version: version))
         let slot = try target()
+        KernelReceiver.removeAll(in: directory, but: release.kernel)
         if try isComplete(slot) { return try activate(hasFetched: false) }
         let index = try fetchIndex()
         try checkSpace(slot, index)
@@ -129,11 +130,6 @@ struct SlotUpdate {
         try require(release.verity.hashSize, of: slot.veritySize, "the slot's verity partition")
         let space = try Self.booting { () throws(BootControlFault) in try entries.space(keeping: running) }
         try require(release.kernel.size + Self.bootReserve, of: space, "the boot partition")
-        let needed = release.kernel.size - KernelReceiver.size(of: release.kernel, in: directory)
-        guard let own = try? directory.availableSpace(), needed > own else { return }
-        throw UpdateAgentFault(
-            .noSpace, "\(version) needs \(needed) bytes until its kernel image is there, and \(own) are free",
-            at: .path(directory.string), remedy: "remove what fills that file system")
     }
 
     // MARK: Steps 1 to 5
@@ -229,10 +225,11 @@ struct SlotUpdate {
         try observer.enter(.staged(version: version))
         let kernel = KernelName(product: release.product, version: version, digest: release.kernel.digest)
         if try digest(of: kernel) != release.kernel.digest {
-            let image = try fetchKernel()
+            let image =
+                KernelReceiver.hasRoom(for: release.kernel, in: directory) ? try fetchKernel() : nil
             do throws(UpdateAgentFault) {
                 try Self.booting { () throws(BootControlFault) in try entries.removeUnused(keeping: running) }
-                try write(kernel, from: image)
+                if let image { try write(kernel, from: image) } else { try fetchStraight(kernel) }
             } catch {
                 // Half of one would only take the room of the next attempt.
                 try? entries.remove(kernel)
@@ -264,9 +261,26 @@ struct SlotUpdate {
                 _ = try receiver.resume(isDamaged: true)
             }
         }
-        try source.stream(
-            release.kernel, from: receiver.size, form: .stored, into: receiver, isCancelled: observer.isCancelled)
+        func fetch() throws(UpdateAgentFault) {
+            try source.stream(
+                release.kernel, from: receiver.size, form: .stored, into: receiver, isCancelled: observer.isCancelled)
+        }
+        do throws(UpdateAgentFault) { try fetch() } catch {
+            guard error.code == .state, receiver.isTakenUp else { throw error }
+            _ = try receiver.resume(isDamaged: true)
+            try fetch()
+        }
         return receiver
+    }
+
+    private func fetchStraight(_ kernel: KernelName) throws(UpdateAgentFault) {
+        let receiver = try StraightKernelReceiver(release.kernel, advance: { observer.advance($0, max($0, 0)) }) {
+            () throws(UpdateAgentFault) in
+            try Self.booting { () throws(BootControlFault) in try entries.create(kernel) }
+        }
+        try source.stream(
+            release.kernel, from: 0, form: .stored, into: receiver, isCancelled: observer.isCancelled)
+        try Self.booting { () throws(BootControlFault) in try entries.flush() }
     }
 
     private func write(_ kernel: KernelName, from image: KernelReceiver) throws(UpdateAgentFault) {

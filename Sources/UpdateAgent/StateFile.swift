@@ -82,7 +82,8 @@ struct StateFile: Sendable {
         }
         try attempt { () throws(FileIOFault) in
             do throws(FileIOFault) { try write() } catch {
-                guard error.code == .noSpace, reserve.exists else { throw error }
+                // Not for each little thing, or it is gone when it is needed.
+                guard error.code == .noSpace, state.decides(otherwiseThan: known), reserve.exists else { throw error }
                 try reserve.removeTree()
                 try write()
             }

@@ -229,8 +229,16 @@ enum Daemon {
             StandardStreams.report(try failed(prefix, problem: "\(error)"))
             return 1
         }
+        // A boot that ends in order while it is checked is not one without a word.
+        var end: (any DispatchSourceSignal)?
+        defer { end?.cancel() }
         do throws(UpdateAgentFault) {
-            if let left = try agent(prefix).beginBoot() {
+            let agent = try agent(prefix)
+            end = onTermination {
+                try? agent.interruptProbation()
+                _exit(1)
+            }
+            if let left = try agent.beginBoot() {
                 StandardStreams.report(left)
                 return 1
             }

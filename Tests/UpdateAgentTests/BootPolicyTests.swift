@@ -390,6 +390,8 @@ struct BootPolicyTests {
         var isCounted = false
         var entry: BootEntryName.Standing?
         var hasKernel = true
+        /// The boot in which it was last seen to wait; empty where an older agent has ordered it.
+        var boot = ""
         var outcome: BootPolicy.Rollback
     }
 
@@ -401,15 +403,26 @@ struct BootPolicyTests {
             RollbackRow(running: "1", entry: nil, outcome: .waiting),
             RollbackRow(running: "1", entry: nil, hasKernel: false, outcome: .lost),
             RollbackRow(running: "1", entry: .bad(done: 3), outcome: .failed),
+            RollbackRow(running: "1", entry: .trying(left: 3, done: 0), boot: "old", outcome: .missed),
+            RollbackRow(running: "1", entry: .good, boot: "old", outcome: .missed),
+            RollbackRow(running: "1", entry: nil, boot: "old", outcome: .missed),
+            RollbackRow(running: "1", entry: .good, boot: "new", outcome: .waiting),
+            RollbackRow(running: "1", entry: nil, hasKernel: false, boot: "old", outcome: .lost),
+            RollbackRow(running: "1", entry: .bad(done: 3), boot: "old", outcome: .failed),
             RollbackRow(running: "2", isCounted: true, entry: .trying(left: 2, done: 1), outcome: .onTrial),
             RollbackRow(running: "2", entry: .good, outcome: .over),
             RollbackRow(running: "3", entry: .trying(left: 3, done: 0), outcome: .over),
         ])
     func rollback(_ row: RollbackRow) {
         let entry = row.entry.map { Scene.entry(5, "2", $0) }
-        var facts = Scene.facts([entry].compactMap { $0 }, running: row.running, counted: row.isCounted ? entry : nil)
+        var facts = Scene.facts(
+            [entry].compactMap { $0 }, running: row.running, counted: row.isCounted ? entry : nil, boot: "new")
         if !row.hasKernel { facts.kernels = [] }
-        let state = Scene.state { $0.rollback = PendingRollback(target: "2", from: "1", sequence: 5) }
+        let state = Scene.state { state in
+            var rollback = PendingRollback(target: "2", from: "1", sequence: 5)
+            rollback.bootIdentifier = row.boot
+            state.rollback = rollback
+        }
         #expect(BootPolicy.rollback(state, facts) == row.outcome)
         #expect(BootPolicy.rollback(AgentState(), facts) == .nothing)
     }

@@ -55,6 +55,11 @@ struct ProbationTests {
         for _ in 1...5 {
             #expect(try host.boot() == "1.1")
             #expect(try check(host, [Self.outside])?.hasPrefix("degraded") == true)
+            // boot-complete.target fails by that, and ballast-failed.service has its say too.
+            let agent = try verdicts.agent(host, [Self.outside])
+            let present = try host.present()
+            let runner = HealthRunner(settings: try host.settings(), host: present, fetcher: DirectFetcher())
+            #expect(try agent.endProbation(HealthReport.incomplete(present, "a unit has failed"), runner) == nil)
         }
         #expect(try host.boot() == "1.1")
         #expect(try check(host, [Self.well]) == nil)
@@ -197,6 +202,10 @@ struct ProbationTests {
         for boot in 1...3 {
             host.choose("1.1")
             let agent = try host.agent()
+            // A boot that nobody could count is not left by itself.
+            let before = host.state.withLock { $0.reboots }
+            agent.tendRestart { _ in }
+            #expect(host.state.withLock { $0.reboots } == before)
             try agent.reconcile()
             agent.tendRestart { _ in }
             #expect(host.state.withLock { $0.reboots } == (boot < 3 ? boot + 1 : 3), "boot \(boot)")
@@ -220,6 +229,17 @@ struct ProbationTests {
         #expect(host.state.withLock { $0.reboots } == 1)
     }
 
+    /// Does `body` with a file system of `size` bytes where the agent keeps its state.
+    private func onDisk(_ size: String, in directory: FilePath, _ body: (FilePath) async throws -> Void) async throws {
+        let place = directory.appending("root/var/lib/ballast")
+        try place.makeDirectories()
+        try await Command("mount", ["-t", "tmpfs", "-o", "size=\(size)", "tmpfs", place.string]).run()
+        var failure: (any Error)?
+        do { try await body(place) } catch { failure = error }
+        try await Command("umount", ["-l", place.string]).run()
+        if let failure { throw failure }
+    }
+
     /// Writes as much as there is room for.
     private func fill(_ path: FilePath) throws {
         let file = try OpenFile(path, .writeOnly, options: .create)
@@ -230,25 +250,21 @@ struct ProbationTests {
     @Test("a version that has filled the disk is gone back from, by the room that is kept for that")
     func fullDisk() async throws {
         let directory = try TemporaryDirectory()
-        let place = directory.path.appending("root/var/lib/ballast")
-        try place.makeDirectories()
-        try await Command("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", place.string]).run()
-        do {
+        try await onDisk("24m", in: directory.path) { place in
             let host = try await verdicts.onProbation(directory.path)
             let reserve = place.appending("reserve")
             #expect(try OpenFile(reading: reserve).status().size == 1 << 20)
             try fill(place.appending("log"))
+            // It is not for what is only noted.
+            _ = try? host.agent().check()
+            #expect(reserve.exists)
             #expect(try verdicts.watch(host, [Self.sick]).said.hasPrefix("back to 1.0: health check 'sick'"))
             #expect(!reserve.exists && host.state.withLock { $0.reboots } == 1)
             try place.appending("log").removeTree()
             #expect(try host.boot() == "1.0")
             #expect(try host.prove().status().denied.map(\.kind) == [.probation])
             #expect(reserve.exists)
-        } catch {
-            try await Command("umount", ["-l", place.string]).run()
-            throw error
         }
-        try await Command("umount", ["-l", place.string]).run()
     }
 
     @Test("what kills and power cuts have left of unfinished files is removed, and what others are at is not")
@@ -332,7 +348,7 @@ struct ProbationTests {
         try place.makeDirectories()
         let path = place.appending("\(release.kernel.digest).kernel")
         let other = place.appending("\(release.image.index.digest).kernel")
-        for size in [Int(release.kernel.size), Int(release.kernel.size) + 1] {
+        for size in [Int(release.kernel.size), Int(release.kernel.size) + 1, 50_000, 0] {
             try path.replaceContents(with: [UInt8](repeating: 7, count: size))
             try other.replaceContents(with: "another one's")
             #expect(try host.agent().update { _ in }.version == "1.1")
@@ -342,6 +358,53 @@ struct ProbationTests {
             let kernel = try UpdateTests.new.get().kernelName
             try directory.path.appending("efi").pushing(FilePath(kernel.description)).removeTree()
         }
+    }
+
+    @Test("a kernel image for which the agent has no room goes straight to the boot partition")
+    func straightKernel() async throws {
+        let directory = try TemporaryDirectory()
+        try await onDisk("3m", in: directory.path) { place in
+            let (host, repository) = try await UpdateTests.prepare(
+                in: directory.path, publishing: [UpdateTests.old.get()])
+            let release = try await repository.publish(UpdateTests.new.get())
+            let total = Int(release.image.index.size + release.image.frames.size + release.kernel.size)
+            host.source.faults.withLock { $0.cutAfter = total - 50_000 }
+            #expect(throws: UpdateAgentFault.self) { try host.agent().update { _ in } }
+            #expect(try place.directoryEntries().filter { $0.hasSuffix(".kernel") } == [])
+            host.source.faults.withLock { $0.cutAfter = nil }
+            #expect(try host.agent().update { _ in }.outcome == .activated)
+            #expect(try host.boot() == "1.1")
+        }
+    }
+
+    @Test("settings that change while the host fetches by itself count at once, and an operator's update is let end")
+    func newSettings() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        let overlay = host.directory.appending("etc/ballast/agent.json")
+        try overlay.removingLastComponent().makeDirectories()
+        let rounds = Mutex(0)
+        host.source.faults.withLock { faults in
+            faults.onPiece = {
+                let round = rounds.withLock { count in
+                    count += 1
+                    return count
+                }
+                if round == 3 { try? overlay.replaceContents(with: "{\"transfer\": {}}") }
+            }
+        }
+        let agent = try host.agent()
+        let fault = #expect(throws: UpdateAgentFault.self) { try agent.update(isOperator: false) { _ in } }
+        #expect(fault?.message == "the agent's settings have changed")
+        #expect(try !agent.history().contains { $0.kind == .failed })
+        agent.tendRestart { _ in }
+        #expect(host.state.withLock { $0.agentRestarts } == 1)
+        #expect(try agent.history().last?.kind == .restarting)
+        rounds.withLock { $0 = 0 }
+        try overlay.removeTree()
+        let next = try host.agent()
+        #expect(try next.update { _ in }.version == "1.1")
+        #expect(rounds.withLock { $0 } > 3 && overlay.exists)
     }
 
     @Test("a member of the operator's settings that this agent does not know keeps no update from being fetched")

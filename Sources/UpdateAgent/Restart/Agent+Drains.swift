@@ -20,6 +20,7 @@ extension Agent {
         try change { state in
             state.prepared.removeAll { $0 == preparation }
             state.prepared.append(preparation)
+            state.noteSuccess(.undrain, step: preparation.name)
         }
         do throws(UpdateAgentFault) { try host.startUnit(preparation.unit, preparation.timeout) } catch {
             let fault = UpdateAgentFault(

@@ -1,3 +1,5 @@
+import BootControl
+import BootLoader
 public import Fault
 import FileIO
 public import JSON
@@ -251,13 +253,14 @@ extension Agent {
                 event.restart = RestartPlan.full(version: target).name
                 event.cause = passed
                 state.record(event)
-                state.noteSuccess(.reboot)
                 return target
             }
         } catch {
-            // A host that can keep nothing may need nothing so much as this.
-            guard order.isForced else { throw error }
-            let target = (try? store.read()).map { next($0) } ?? running
+            // A host that can keep nothing may need nothing so much as this; but none does it by itself again and again.
+            let known = try? store.read()
+            let isDeciding = known?.rollback?.decidingBoot == host.bootIdentifier && !host.bootIdentifier.isEmpty
+            guard order.isForced, order.isOperators || isDeciding else { throw error }
+            let target = known.map { next($0) } ?? running
             live.withLock { $0.rebootAsked = (target, .now) }
             return target
         }
@@ -278,16 +281,17 @@ extension Agent {
     /// Whether the operator's settings are not those that this process has begun with.
     func haveSettingsChanged() -> Bool { host.overlay() != overlay }
 
+    /// Whether the agent may ask to be started anew.
+    var isStartDue: Bool {
+        live.withLock { $0.restart.agentStarted.map { .now - $0 > .seconds(Self.startPause) } ?? true }
+    }
+
     /// Starts the agent anew where the operator's settings have changed, so that they count. A job that nobody asked for goes on
     /// afterwards, where it ended, with them.
     private func takeSettings() throws(UpdateAgentFault) -> Bool {
         guard haveSettingsChanged(), jobs.current?.isOperators != true else { return false }
-        let isDue = live.withLock { live in
-            guard live.restart.agentStarted.map({ .now - $0 > .seconds(Self.startPause) }) ?? true else { return false }
-            live.restart.agentStarted = .now
-            return true
-        }
-        guard isDue else { return false }
+        guard isStartDue else { return false }
+        live.withLock { $0.restart.agentStarted = .now }
         // First, for this process ends by it.
         try change { state in
             var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
@@ -330,11 +334,16 @@ extension Agent {
     }
 
     /// Goes on where the agent has decided to go back and the reboot has not come, or was not that of the version to go back to: power may
-    /// have been cut before that had its entry. ``judge`` counts such boots.
+    /// have been cut before that had its entry. Such a boot has to be counted, and the entry to be there: a host that can write neither
+    /// would reboot for ever.
     private func leaveAgain(_ known: AgentState, log: (String) -> Void) throws(UpdateAgentFault) {
-        guard let rollback = known.rollback, rollback.from == running, rollback.decidingBoot?.isEmpty == false,
+        guard let rollback = known.rollback, rollback.from == running, let boot = rollback.decidingBoot, !boot.isEmpty,
             isRestartDue
         else { return }
+        if boot != host.bootIdentifier {
+            let standing = try store.facts().entry(rollback.sequence)?.name.standing
+            guard rollback.bootIdentifier == host.bootIdentifier, case .trying? = standing else { return }
+        }
         do throws(UpdateAgentFault) { log(try restart(RestartOrder(isForced: true)).detail) } catch {
             scheduleAttempt(after: error)
             throw error
