@@ -26,7 +26,7 @@ final class KernelReceiver: BlobReceiver {
     private(set) var isTakenUp = false
 
     /// - Parameters:
-    ///   - directory: where the file is, and those of other images are removed.
+    ///   - directory: where the file is.
     ///   - checkpoint: after how many bytes what came is flushed. So many come again after a power cut.
     ///   - advance: told how many bytes more there are, and how many of them were fetched.
     init(
@@ -82,8 +82,8 @@ final class KernelReceiver: BlobReceiver {
                 size += Int64(piece.count)
             }
         } catch {
-            // What cannot be read any more is fetched anew.
-            hasher = SHA256Hasher()
+            // What cannot be read any more is fetched anew; of it nothing has been told yet.
+            size = 0
             return try empty()
         }
         flushedSize = size
