@@ -153,7 +153,7 @@ final class InterruptionTests {
         let slow = Process()
         slow.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
         slow.arguments = [
-            "-s", "--limit-rate", "1M", "--max-time", "60", "-o", work.path.appending("part").string,
+            "-s", "--limit-rate", "1M", "--max-time", "600", "-o", work.path.appending("part").string,
             "\(address)/blobs/\(String(repeating: "a", count: 64))",
         ]
         try slow.run()

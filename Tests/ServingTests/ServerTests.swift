@@ -41,7 +41,7 @@ struct ServerTests {
     func curl(_ url: String, _ arguments: [String] = []) async throws -> (
         status: Int, headers: [String: String], body: [UInt8]
     ) {
-        let outcome = try await Command("curl", ["-s", "-i", "--path-as-is", "--max-time", "20"] + arguments + [url])
+        let outcome = try await Command("curl", ["-s", "-i", "--path-as-is", "--max-time", "600"] + arguments + [url])
             .run()
         let end = try #require(outcome.output.indices.first { outcome.output[$0...].starts(with: [13, 10, 13, 10]) })
         let lines = String(decoding: outcome.output[..<end], as: UTF8.self).split(separator: "\r\n")
