@@ -123,7 +123,7 @@ public struct AgentState: Sendable, Hashable {
     /// The last boot in which the health checks have passed.
     var provedBoot: String?
     /// The reboot that was asked for.
-    var askedReboot: AskedReboot?
+    package var askedReboot: AskedReboot?
     /// Since when the host does not answer, and the boot that ended then.
     var outage: Outage?
     /// Versions that a release revokes, each with the one that does, as the last check saw it.

@@ -288,8 +288,10 @@ package enum BootPolicy {
         guard rollback.from == facts.running else { return .over }
         switch facts.entry(rollback.sequence)?.name.standing {
         case .bad: return .failed
-        // A power cut came before its entry.
+        // A power cut came before its entry, or it cannot be written.
         case nil where facts.kernel(of: rollback.target) == nil: return .lost
+        // The loader has passed over nothing; but one that is gone after each reboot for its sake would mean reboots for ever.
+        case nil where state.askedReboot?.bootIdentifier != rollback.bootIdentifier: return .waiting
         case .good, .trying, nil:
             let isOfThisBoot = rollback.bootIdentifier.isEmpty || rollback.bootIdentifier == facts.bootIdentifier
             return isOfThisBoot ? .waiting : .missed

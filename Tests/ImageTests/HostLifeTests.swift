@@ -10,9 +10,7 @@ enum RealImages {}
 /// The way of an update on a real (virtual) machine, in its shortest form. `scripts/demo` is the long one.
 @Suite("A host in a virtual machine", .timeLimit(.minutes(120)))
 struct HostLifeTests {
-    @Test(
-        "it comes back from a hang, a sick version and one without an agent, updates to a good one, and is rolled back by its operator"
-    )
+    @Test("it comes back from a sick version, updates to a good one, and is rolled back by its operator")
     func life() async throws {
         let work = try TemporaryDirectory()
         let demo = TestImage.repository.appending("scripts/demo").string
@@ -21,8 +19,6 @@ struct HostLifeTests {
         #expect(outcome.status == 0, "\(text)\n\(outcome.errorText.suffix(2000))")
         for sentence in [
             "first boot: 1.0.0 is running and proved healthy",
-            "it hung, and its watchdog reset it: 1.0.0 is running and proved healthy",
-            "1.0.1 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "1.1.0 was not healthy and the host came back by itself: 1.0.0 is running and proved healthy",
             "1.2.0 is written, and the restart is held back by shutdown: demo",
             "the host restarted by itself when nothing held it back any more: 1.2.0 is running and proved healthy",

@@ -24,6 +24,9 @@ struct LongTests {
     @Test("a host whose old slot has an older agent goes to and fro between both")
     func olderAgent() async throws { try await expectSuccess("older-agent", []) }
 
+    @Test("a host comes back from a hang, and from a version without an agent")
+    func faults() async throws { try await expectSuccess("demo", ["--faults", "--no-build"]) }
+
     @Test("after an update the files below /var belong to whom they did")
     func accounts() async throws { try await expectSuccess("demo", ["--accounts", "--no-build"]) }
 

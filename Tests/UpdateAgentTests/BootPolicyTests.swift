@@ -392,6 +392,8 @@ struct BootPolicyTests {
         var hasKernel = true
         /// The boot in which it was last seen to wait; empty where an older agent has ordered it.
         var boot = ""
+        /// The last boot in which the agent has asked for a reboot.
+        var asked: String?
         var outcome: BootPolicy.Rollback
     }
 
@@ -405,7 +407,9 @@ struct BootPolicyTests {
             RollbackRow(running: "1", entry: .bad(done: 3), outcome: .failed),
             RollbackRow(running: "1", entry: .trying(left: 3, done: 0), boot: "old", outcome: .missed),
             RollbackRow(running: "1", entry: .good, boot: "old", outcome: .missed),
-            RollbackRow(running: "1", entry: nil, boot: "old", outcome: .missed),
+            RollbackRow(running: "1", entry: nil, boot: "old", asked: "old", outcome: .missed),
+            RollbackRow(running: "1", entry: nil, boot: "old", asked: "older", outcome: .waiting),
+            RollbackRow(running: "1", entry: nil, boot: "old", outcome: .waiting),
             RollbackRow(running: "1", entry: .good, boot: "new", outcome: .waiting),
             RollbackRow(running: "1", entry: nil, hasKernel: false, boot: "old", outcome: .lost),
             RollbackRow(running: "1", entry: .bad(done: 3), boot: "old", outcome: .failed),
@@ -422,6 +426,7 @@ struct BootPolicyTests {
             var rollback = PendingRollback(target: "2", from: "1", sequence: 5)
             rollback.bootIdentifier = row.boot
             state.rollback = rollback
+            state.askedReboot = row.asked.map { AskedReboot(time: TestRepository.now, bootIdentifier: $0) }
         }
         #expect(BootPolicy.rollback(state, facts) == row.outcome)
         #expect(BootPolicy.rollback(AgentState(), facts) == .nothing)

@@ -173,7 +173,68 @@ struct ProbationTests {
         #expect(host.state.withLock { $0.reboots } == 0)
     }
 
+    @Test("is judged although a drain cannot be undone, which may be for what runs")
+    func stuckDrain() async throws {
+        let directory = try TemporaryDirectory()
+        let (host, _) = try await UpdateTests.prepare(in: directory.path)
+        func agent() throws -> Agent {
+            try host.agent { members in
+                members["probation_seconds"] = 600
+                members["health"] = [Self.sick]
+                members["reboot"] = "immediate"
+                members["restart"] = [
+                    "drains": [
+                        ["name": "balancer", "timeout_seconds": 60, "unit": "leave.service", "undo": "join.service"]
+                    ]
+                ]
+            }
+        }
+        #expect(try agent().update { _ in }.isRebooting)
+        #expect(try host.boot() == "1.1")
+        host.state.withLock { $0.unitProblems["join.service"] = "no answer" }
+        _ = try agent().recordGood()
+        try agent().tendRestart { _ in }
+        #expect(try agent().status().restart.drained == ["balancer"])
+        #expect(try verdicts.watch(host, [Self.sick]).said.hasPrefix("back to 1.0: health check 'sick'"))
+        #expect(host.state.withLock { $0.reboots } == 2)
+        #expect(try host.boot() == "1.0")
+    }
+
     // MARK: The way back
+
+    @Test("a boot partition that cannot be written costs one reboot, and the way back is taken when it can be")
+    func readOnlyBootPartition() async throws {
+        let directory = try TemporaryDirectory()
+        let host = try await verdicts.onProbation(directory.path)
+        let place = directory.path.appending("efi").string
+        try await Command("mount", ["--bind", place, place]).run()
+        var failure: (any Error)?
+        do {
+            try await Command("mount", ["-o", "remount,bind,ro", place]).run()
+            let fault = #expect(throws: UpdateAgentFault.self) { try verdicts.watch(host, [Self.sick]) }
+            #expect(fault?.description.contains("Read-only file system") == true, "\(fault as Any)")
+            // A reboot may heal what errors have made read-only, and none more may where it did not.
+            for boot in 1...3 {
+                for _ in 1...2 {
+                    let agent = try host.agent()
+                    try? agent.reconcile()
+                    agent.tendRestart { _ in }
+                }
+                #expect(host.state.withLock { $0.reboots } == 1, "boot \(boot)")
+                #expect(try host.boot() == "1.1")
+            }
+            #expect(try host.order() == ["1.1", "1.0"])
+        } catch { failure = error }
+        try await Command("umount", ["-l", place]).run()
+        if let failure { throw failure }
+        let agent = try host.agent()
+        try agent.reconcile()
+        #expect(try host.order() == ["1.0+3", "1.1", "1.0"])
+        agent.tendRestart { _ in }
+        #expect(host.state.withLock { $0.reboots } == 2)
+        #expect(try host.boot() == "1.0")
+        #expect(try host.prove().status().denied.map(\.kind) == [.probation])
+    }
 
     @Test("power that is cut before the way back has its entry: the host goes back all the same")
     func cutBeforeEntry() async throws {

@@ -291,12 +291,17 @@ extension Agent {
     private func takeSettings() throws(UpdateAgentFault) -> Bool {
         guard haveSettingsChanged(), jobs.current?.isOperators != true else { return false }
         guard isStartDue else { return false }
-        live.withLock { $0.restart.agentStarted = .now }
-        // First, for this process ends by it.
-        try change { state in
-            var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
-            event.restart = RestartPlan.units([Self.ownUnit]).name
-            state.record(event)
+        let isFirst = live.withLock { live in
+            defer { live.restart.agentStarted = .now }
+            return live.restart.agentStarted == nil
+        }
+        // Before it is asked for, since this process ends by it; and once, where systemd refuses.
+        if isFirst {
+            try change { state in
+                var event = HostEvent(.restarting, version: running, cause: "its settings have changed", at: host.now())
+                event.restart = RestartPlan.units([Self.ownUnit]).name
+                state.record(event)
+            }
         }
         try host.restartAgent()
         return true

@@ -1,6 +1,6 @@
 public import Fault
 import Release
-import Trust
+package import Trust
 
 /// A time in which the host does not answer: it begins when all its health checks held for the last time before a restart.
 struct Outage: Sendable, Hashable {
@@ -11,13 +11,18 @@ struct Outage: Sendable, Hashable {
 }
 
 /// A reboot that was asked for, by whichever process of the agent.
-struct AskedReboot: Sendable, Hashable {
+package struct AskedReboot: Sendable, Hashable {
     /// Where it has not come so many seconds later, it will not.
     private static let patience: Int64 = 900
 
     var time: UTCTime
     /// The boot that is to end.
-    var bootIdentifier: String
+    package var bootIdentifier: String
+
+    package init(time: UTCTime, bootIdentifier: String) {
+        self.time = time
+        self.bootIdentifier = bootIdentifier
+    }
 
     /// Whether it is still to come on `host`.
     func isComing(on host: Host) -> Bool {
