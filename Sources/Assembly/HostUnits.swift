@@ -197,6 +197,8 @@ package enum HostUnits {
         DevicePolicy=closed
         MemoryMax=128M
         TasksMax=32
+        # A transfer goes on with the next one, and one that somebody has taken over does not stay.
+        RuntimeMaxSec=1h
 
         """
 

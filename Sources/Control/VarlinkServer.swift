@@ -6,7 +6,7 @@ import Synchronization
 /// What a server grants its callers. All of it is there so that no caller can use the server up.
 public struct ServerLimits: Sendable, Hashable {
     /// The most bytes of a call.
-    public var messageBytes = 1 << 20
+    public var messageBytes = 64 << 10
     /// The most connections at once.
     public var connections = 64
     /// How many of them are kept free for root.

@@ -10,6 +10,8 @@ import Transfer
 public final class WorkerFetcher: Fetcher {
     /// How much longer than a server the worker itself may be silent, in seconds.
     private static let grace = 15
+    /// The most characters of what a worker says.
+    private static let textLimit = 1000
 
     private let socket: FilePath
     private let idle = Mutex<MessageChannel?>(nil)
@@ -56,6 +58,7 @@ public final class WorkerFetcher: Fetcher {
                 .connect(host: host, port: port, seconds: max(seconds, 1)), seconds: 2 * seconds + Self.grace,
                 isCancelled: { false }, onData: { _ in throw Errno.badMessage })
             return try JSONCursor(parsing: bytes, source: "the fetch worker's answer").optional("problem")?.string()
+                .excerpt(limit: Self.textLimit)
         } catch {
             return "\(Self.fault(error, url: nil))"
         }

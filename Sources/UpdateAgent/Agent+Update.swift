@@ -108,7 +108,7 @@ extension Agent {
     }
 
     /// Whether the loader has tries for what waits.
-    private func isReady(_ pending: PendingActivation?) throws(UpdateAgentFault) -> Bool {
+    func isReady(_ pending: PendingActivation?) throws(UpdateAgentFault) -> Bool {
         guard let pending, case .trying? = try store.facts().entry(pending.sequence)?.name.standing else {
             return false
         }

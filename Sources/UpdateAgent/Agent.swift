@@ -154,11 +154,15 @@ public final class Agent: UpdateService {
 
     /// Calls `observer` with the current status and each that follows.
     public func watch(_ observer: @escaping @Sendable (HostStatus) -> Void) -> WatchRegistration {
-        if let now = try? status() { observer(now) }
+        // First, so that nothing is missed; and what is so now is not overtaken by what was before.
+        let turn = Mutex(())
         let key = live.withLock { live in
             live.nextObserver += 1
-            live.observers[live.nextObserver] = observer
+            live.observers[live.nextObserver] = { status in turn.withLock { _ in observer(status) } }
             return live.nextObserver
+        }
+        turn.withLock { _ in
+            if let now = try? status() { observer(now) }
         }
         return WatchRegistration { [weak self] in self?.live.withLock { _ = $0.observers.removeValue(forKey: key) } }
     }
@@ -224,7 +228,8 @@ public final class Agent: UpdateService {
                 let remedy = job.version.map { "wait for its end, or end it with 'ballastctl deny \($0)'" }
                 throw Self.busy("'\(job.kind.rawValue)' runs already", remedy: remedy ?? Self.patience)
             }
-            job.observe(progress)
+            let observer = job.observe(progress)
+            defer { job.dismiss(observer) }
             let outcome = Result { () throws(UpdateAgentFault) in try job.outcome(hasLeft: hasLeft) }
             if hasLeft() { throw Self.busy("'\(job.kind.rawValue)' runs, and nobody waits for its end any more") }
             if job.answers(kind, isOperators: isOperators) { return try outcome.get() }

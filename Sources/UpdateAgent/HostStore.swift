@@ -75,6 +75,11 @@ struct HostStore: Sendable {
         _ body: (inout AgentState, BootFacts?) throws(UpdateAgentFault) -> Result
     ) throws(UpdateAgentFault) -> Result {
         var after: [BootPolicy.Edit] = []
+        var problem: String?
+        defer {
+            // What was decided is so, and what boots is not what was decided.
+            if let problem { _ = try? file.change { $0.bootProblem = problem } }
+        }
         return try file.change { state throws(UpdateAgentFault) in
             let before = state
             let running = host.running.description
@@ -103,7 +108,10 @@ struct HostStore: Sendable {
             }
             return result
         } after: { _, _ throws(UpdateAgentFault) in
-            try perform(after, removing: [])
+            do throws(UpdateAgentFault) { try perform(after, removing: []) } catch {
+                problem = Self.text(error)
+                throw error
+            }
         }
     }
 

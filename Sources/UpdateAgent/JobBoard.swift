@@ -17,7 +17,8 @@ final class JobBoard: Sendable {
     final class Job: Sendable {
         private struct State {
             var outcome: Result<Outcome, UpdateAgentFault>?
-            var observers: [@Sendable (UpdateProgress) -> Void] = []
+            var observers: [Int: @Sendable (UpdateProgress) -> Void] = [:]
+            var nextObserver = 0
             var progress: UpdateProgress?
             /// The version that it brings, once that is decided.
             var version: String?
@@ -60,19 +61,27 @@ final class JobBoard: Sendable {
         func tell(_ progress: UpdateProgress) {
             let observers = state.withLock { state in
                 state.progress = progress
-                return state.observers
+                return Array(state.observers.values)
             }
             for observer in observers { observer(progress) }
         }
 
         /// Has `observer` told how far it is, now and whenever there is news.
-        func observe(_ observer: @escaping @Sendable (UpdateProgress) -> Void) {
-            let now = state.withLock { state in
-                state.observers.append(observer)
-                return state.progress
+        ///
+        /// - Returns: by what ``dismiss(_:)`` knows it.
+        @discardableResult
+        func observe(_ observer: @escaping @Sendable (UpdateProgress) -> Void) -> Int {
+            let (key, now) = state.withLock { state in
+                state.nextObserver += 1
+                state.observers[state.nextObserver] = observer
+                return (state.nextObserver, state.progress)
             }
             observer(now ?? UpdateProgress(phase: .checking, bytesDone: 0, bytesTotal: 0, bytesPerSecond: 0))
+            return key
         }
+
+        /// Tells an observer nothing any more: it has left.
+        func dismiss(_ key: Int) { state.withLock { $0.observers[key] = nil } }
 
         /// Waits for its end.
         ///

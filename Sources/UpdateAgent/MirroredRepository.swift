@@ -112,7 +112,9 @@ public final class MirroredRepository: BlobSource {
                 }
                 if let failure = answer.failure {
                     let fault = refusal ?? UpdateAgentFault(transfer: failure)
-                    let next = try receiver.resume(isDamaged: fault.code == .mismatch)
+                    // Of a server that gave nothing but a wrong length, nothing that others gave is damaged.
+                    let isDamaged = fault.code == .mismatch && (refusal != nil || answer.received > 0)
+                    let next = try receiver.resume(isDamaged: isDamaged)
                     files.kept = next - position
                     position = next
                     throw fault
@@ -145,6 +147,7 @@ public final class MirroredRepository: BlobSource {
         while true {
             var worst: UpdateAgentFault?
             var isWorthWaiting = false
+            var gained: Int64 = 0
             let sequence = order.withLock { $0.sequence(now: clock()) }
             for (place, index) in sequence.enumerated() {
                 // One that crawls is left while another one may be fast.
@@ -160,11 +163,13 @@ public final class MirroredRepository: BlobSource {
                     order.withLock {
                         $0.fail(index, retryAfter: files.retryAfter, now: clock(), random: host.random)
                     }
-                    if files.kept >= Self.goodProgress { failed = 0 }
+                    gained += files.kept
                     if files.isTemporary || files.kept > 0 { isWorthWaiting = true }
                     worst = worst.map { Self.isGraver(error, than: $0) ? error : $0 } ?? error
                 }
             }
+            // What one brings and another one spoils is no progress.
+            if gained >= Self.goodProgress { failed = 0 }
             failed += 1
             guard let worst else { throw UpdateAgentFault(.unconfigured, "this host has no repository to ask") }
             let wanted = order.withLock { $0.retryAfter(now: clock()) } ?? 0

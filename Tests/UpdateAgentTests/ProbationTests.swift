@@ -213,6 +213,7 @@ struct ProbationTests {
             try await Command("mount", ["-o", "remount,bind,ro", place]).run()
             let fault = #expect(throws: UpdateAgentFault.self) { try verdicts.watch(host, [Self.sick]) }
             #expect(fault?.description.contains("Read-only file system") == true, "\(fault as Any)")
+            #expect(try host.agent().status().lastError?.contains("Read-only file system") == true)
             // A reboot may heal what errors have made read-only, and none more may where it did not.
             for boot in 1...3 {
                 for _ in 1...2 {

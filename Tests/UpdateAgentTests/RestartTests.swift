@@ -253,6 +253,27 @@ struct RestartTests {
         scene.host.state.withLock { $0.onStart = { _ in } }
     }
 
+    @Test("a host that cannot see what waits does not restart into it by itself, and does when it can")
+    func unseen() async throws {
+        let scene = try await Scene()
+        #expect(try scene.agent().update { _ in }.isRebooting)
+        scene.host.choose("1.0")
+        let efi = scene.host.directory.removingLastComponent().appending("efi").string
+        try await Command("mv", [efi, efi + ".gone"]).run()
+        for _ in 1...2 {
+            let agent = try scene.agent()
+            #expect(throws: Never.self) { try agent.reconcile() }
+            agent.tendRestart { _ in }
+        }
+        #expect(scene.reboots == 1)
+        #expect(try scene.agent().status().lastError?.contains("what boots may not be") == true)
+        try await Command("mv", [efi + ".gone", efi]).run()
+        let agent = try scene.agent()
+        try agent.reconcile()
+        agent.tendRestart { _ in }
+        #expect(scene.reboots == 2)
+    }
+
     @Test("a check of the repository does not drain again what could not be drained a moment ago")
     func patience() async throws {
         let scene = try await Scene(Self.gated)

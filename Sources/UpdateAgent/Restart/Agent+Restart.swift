@@ -327,6 +327,9 @@ extension Agent {
                 if next(known) == running { live.withLock { $0.restart.hold = nil } }
                 return
             }
+            // What this boot could not judge, or the loader would not take, is no reason to reboot again and again.
+            guard pending.bootIdentifier == host.bootIdentifier, !host.bootIdentifier.isEmpty, try isReady(pending)
+            else { return }
             if isRestartDue { log(try restart(RestartOrder(wanted: pending.version)).detail) }
         } catch {
             guard error.code != .busy else { return }
