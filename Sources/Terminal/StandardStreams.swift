@@ -9,7 +9,9 @@ public enum StandardStreams {
         let problem = write(line + "\n", to: STDOUT_FILENO)
         // Nobody reads any more: there is nobody to tell.
         guard problem != 0, problem != EPIPE else { return }
-        report("error: the output cannot be written: \(String(cString: strerror(problem)))")
+        let program = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "error"
+        report("\(program): standard output cannot be written: \(String(cString: strerror(problem)))")
+        report("  have it go where there is room for it, and ask again: what was written is not whole")
         exit(1)
     }
 

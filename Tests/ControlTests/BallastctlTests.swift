@@ -351,4 +351,32 @@ struct BallastctlTests {
     func document(_ outcome: Command.Outcome) throws -> JSONValue {
         try JSONValue(parsing: outcome.output, source: "ballastctl")
     }
+
+    @Test("an output that has no room, or whose reader is slow, is not cut short in silence")
+    func output() async throws {
+        let program = try BuiltExecutable.path("ballastctl").string
+        let full = try await Command("/bin/sh", ["-c", "exec \"$1\" interface >/dev/full", "sh", program]).outcome()
+        #expect(full.status == 1)
+        #expect(full.errorText.hasPrefix("ballastctl: standard output cannot be written: No space left on device\n"))
+        let gone = try await Command(
+            "/bin/bash", ["-c", "\"$1\" interface | :; exit \"${PIPESTATUS[0]}\"", "sh", program]
+        )
+        .outcome()
+        #expect(gone.errorText.isEmpty)
+        // A pipe that does not wait, of one page, and a reader that comes late.
+        let slow = """
+            import fcntl, os, subprocess, sys, time
+            reading, writing = os.pipe()
+            fcntl.fcntl(writing, 1031, 4096)
+            os.set_blocking(writing, False)
+            child = subprocess.Popen([sys.argv[1], "interface"], stdout=writing)
+            os.close(writing)
+            time.sleep(0.5)
+            with open(reading, "rb") as pipe: sys.stdout.buffer.write(pipe.read())
+            sys.exit(child.wait())
+            """
+        let late = try await Command("python3", ["-c", slow, program]).outcome()
+        let whole = try await Command(program, ["interface"]).outcome()
+        #expect(late.status == 0 && late.output == whole.output && whole.output.count > 4096)
+    }
 }
